@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import random
 
-_WORDS = (
-    "report invoice meeting tomorrow server quarterly summary question attached please review the project budget "
-    "holiday schedule update customer delivery contract regards thanks toplantı rapor fatura müşteri"
-).split()
+_WORDS = ["report", "invoice", "meeting", "tomorrow", "server", "quarterly", "summary", "question", "attached", "please", "review", "the", "project", "budget", "holiday", "schedule", "update", "customer", "delivery", "contract", "regards", "thanks", "toplantı", "rapor", "fatura", "müşteri"]
 
 
 def message(number: int, size: int, sender: str = "alice@example.org", recipient: str = "user000@bench.test") -> bytes:
