@@ -4,7 +4,34 @@ from __future__ import annotations
 
 import random
 
-_WORDS = ["report", "invoice", "meeting", "tomorrow", "server", "quarterly", "summary", "question", "attached", "please", "review", "the", "project", "budget", "holiday", "schedule", "update", "customer", "delivery", "contract", "regards", "thanks", "toplantı", "rapor", "fatura", "müşteri"]
+_WORDS = [
+    "report",
+    "invoice",
+    "meeting",
+    "tomorrow",
+    "server",
+    "quarterly",
+    "summary",
+    "question",
+    "attached",
+    "please",
+    "review",
+    "the",
+    "project",
+    "budget",
+    "holiday",
+    "schedule",
+    "update",
+    "customer",
+    "delivery",
+    "contract",
+    "regards",
+    "thanks",
+    "toplantı",
+    "rapor",
+    "fatura",
+    "müşteri",
+]
 
 
 def message(number: int, size: int, sender: str = "alice@example.org", recipient: str = "user000@bench.test") -> bytes:
@@ -37,7 +64,8 @@ def message(number: int, size: int, sender: str = "alice@example.org", recipient
             head.encode(),
             f"--{mark}\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n".encode(),
             _text(rng, half),
-            f'--{mark}\r\nContent-Type: application/pdf; name="r.pdf"\r\nContent-Disposition: attachment; filename="r.pdf"\r\n'
+            f'--{mark}\r\nContent-Type: application/pdf; name="r.pdf"\r\n'
+            'Content-Disposition: attachment; filename="r.pdf"\r\n'
             "Content-Transfer-Encoding: base64\r\n\r\n".encode(),
             _base64(rng, half),
             f"--{mark}--\r\n".encode(),

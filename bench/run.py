@@ -298,9 +298,19 @@ def add_big(peer: Peer) -> None:
     from peers import PASSWORD, ROOT
 
     subprocess.run(
-        [str(ROOT / ".venv/bin/postane"), "account", "add", BIG, "--password-stdin", "--data", str(peer.folder / "data")],
-        input=PASSWORD.encode(), capture_output=True, check=True,
-    )  # fmt: skip
+        [
+            str(ROOT / ".venv/bin/postane"),
+            "account",
+            "add",
+            BIG,
+            "--password-stdin",
+            "--data",
+            str(peer.folder / "data"),
+        ],
+        input=PASSWORD.encode(),
+        capture_output=True,
+        check=True,
+    )
 
 
 if __name__ == "__main__":

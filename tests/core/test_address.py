@@ -1,4 +1,4 @@
-"""Addresses: what RFC 5321 4.1.2 and RFC 6531 3.3 allow, how two spellings compare, what is refused and in which words."""
+"""Addresses: what RFC 5321 4.1.2 and RFC 6531 3.3 allow, how spellings compare, what is refused and in which words."""
 
 from __future__ import annotations
 
