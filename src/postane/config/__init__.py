@@ -1,0 +1,1 @@
+"""The settings: one TOML file, every default, and the environment above them."""
