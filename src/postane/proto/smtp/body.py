@@ -1,0 +1,91 @@
+"""The text of one message while it comes in, by DATA or by BDAT: what it weighs and why it must be refused.
+
+RFC 5321 2.3.8 (lines end with CR LF and nothing else), RFC 5322 2.2 (no NUL),
+RFC 3030 2 (chunks; BINARYMIME is not offered, so chunks are text too).  A
+message with a flaw is read to its true end and given to nobody.
+"""
+
+from __future__ import annotations
+
+from postane.core.limits import SmtpLimits
+from postane.core.status import Condition, MailError
+from postane.proto.dots import Flaw
+
+
+class ChunkReader:
+    """BDAT's octets, looked at as `DotReader` looks at DATA's.  A CR waits for the octet behind it, over chunks too."""
+
+    __slots__ = ("_column", "_held", "_line_limit", "flaws")
+
+    def __init__(self, line_limit: int) -> None:
+        self._line_limit = line_limit
+        self._held = b""
+        self._column = 0
+        self.flaws = Flaw.NONE
+
+    def feed(self, data: bytes) -> bytes:
+        text = self._held + data if self._held else data
+        self._held = b""
+        if text.endswith(b"\r"):
+            text, self._held = text[:-1], b"\r"
+        pairs = text.count(b"\r\n")
+        if text.count(b"\r") != pairs:
+            self.flaws |= Flaw.BARE_CR
+        if text.count(b"\n") != pairs:
+            self.flaws |= Flaw.BARE_LF
+        if b"\0" in text:
+            self.flaws |= Flaw.NUL
+        self._measure(text)
+        return text
+
+    def finish(self) -> None:
+        """After the last chunk: a CR that still waits is bare."""
+        if self._held:
+            self.flaws |= Flaw.BARE_CR
+
+    def _measure(self, text: bytes) -> None:
+        start, room = 0, self._line_limit - self._column
+        while len(text) - start >= room:
+            last = text.rfind(b"\n", start, start + room)
+            if last < 0:
+                self.flaws |= Flaw.LONG_LINE
+                break
+            start, room = last + 1, self._line_limit
+        newline = text.rfind(b"\n")
+        self._column = len(text) - newline - 1 if newline >= 0 else self._column + len(text)
+
+
+class Incoming:
+    """Counts a message's octets and remembers the first flaw.  `size` goes on counting what is only drained."""
+
+    __slots__ = ("_limits", "flaw", "size")
+
+    def __init__(self, limits: SmtpLimits) -> None:
+        self._limits = limits
+        self.size = 0
+        self.flaw: MailError | None = None
+
+    @property
+    def is_endless(self) -> bool:
+        """More than twice what may come: whoever still sends has not read SIZE and will not stop."""
+        return self.size > 2 * self._limits.message_bytes
+
+    def take(self, text: bytes, flaws: Flaw) -> bytes:
+        """What of `text` may be given on: all, or nothing once there is a flaw."""
+        self.size += len(text)
+        if self.flaw is None and (flaws or self.size > self._limits.message_bytes):
+            self.flaw = self._explain(flaws)
+        return b"" if self.flaw else text
+
+    def _explain(self, flaws: Flaw) -> MailError:
+        if flaws & Flaw.BARE_LF:
+            return MailError(Condition.BARE_LINE_END, "The message holds an LF (octet 10) without a CR before it")
+        if flaws & Flaw.BARE_CR:
+            return MailError(Condition.BARE_LINE_END, "The message holds a CR (octet 13) without an LF behind it")
+        if flaws & Flaw.NUL:
+            return MailError(Condition.BAD_CONTENT, "The message holds a NUL (octet 0)")
+        if flaws & Flaw.LONG_LINE:
+            limit = self._limits.text_line
+            return MailError(Condition.BAD_CONTENT, f"A line of the message is longer than {limit} octets")
+        limit = self._limits.message_bytes
+        return MailError(Condition.MESSAGE_TOO_LARGE, f"The message is larger than {limit} octets")
