@@ -48,11 +48,18 @@ class ImapLimits:
     literal: int = 64 * KIB
     command: int = 256 * KIB
     depth: int = 50
+    set_ranges: int = 20_000
+    fetch_items: int = 1000
+    """Items of one FETCH, and header names in one of them."""
+    search_keys: int = 1000
     append_bytes: int = 50 * MIB
+    drained: int = 64 * MIB
+    """What is read past of a command that was refused; beyond it the connection ends (RFC 7888 4)."""
     mailbox_name: int = 1000
     mailbox_depth: int = 30
     keywords: int = 500
     mailboxes: int = 10_000
+    search_keys: int = 500
     errors: int = 20
     login: float = 60.0
     idle: float = 1800.0
