@@ -59,7 +59,6 @@ class ImapLimits:
     mailbox_depth: int = 30
     keywords: int = 500
     mailboxes: int = 10_000
-    search_keys: int = 500
     errors: int = 20
     login: float = 60.0
     idle: float = 1800.0
