@@ -10,7 +10,7 @@ already decoded from their charset; a literal of a command has been gathered.
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from postane.core.flags import Flag
@@ -62,7 +62,7 @@ class StartTlsCommand(Command): ...
 @dataclass(frozen=True, slots=True)
 class Login(Command):
     user: bytes
-    password: bytes
+    password: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,14 @@ class Authenticate(Command):
     """`mechanism` upper-case; `initial` is the decoded initial response (RFC 4959), b"" for "=", None where absent."""
 
     mechanism: str
-    initial: bytes | None
+    initial: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SaslResponse:
     """What came after a `Challenge`, decoded; None where the client cancelled with "*" or sent bad base64."""
 
-    data: bytes | None
+    data: bytes | None = field(repr=False)
 
 
 # ---------------------------------------------------------------- authenticated
