@@ -56,14 +56,14 @@ class ChunkReader:
 
 
 class Incoming:
-    """Counts a message's octets and remembers the first flaw.  `size` goes on counting what is only drained."""
+    """Counts a message's octets and remembers what is wrong with it; `size` goes on counting what is only drained."""
 
-    __slots__ = ("_limits", "flaw", "size")
+    __slots__ = ("_flaws", "_limits", "size")
 
     def __init__(self, limits: SmtpLimits) -> None:
         self._limits = limits
+        self._flaws = Flaw.NONE
         self.size = 0
-        self.flaw: MailError | None = None
 
     @property
     def is_endless(self) -> bool:
@@ -73,19 +73,22 @@ class Incoming:
     def take(self, text: bytes, flaws: Flaw) -> bytes:
         """What of `text` may be given on: all, or nothing once there is a flaw."""
         self.size += len(text)
-        if self.flaw is None and (flaws or self.size > self._limits.message_bytes):
-            self.flaw = self._explain(flaws)
-        return b"" if self.flaw else text
+        self._flaws |= flaws
+        return b"" if self._flaws or self.size > self._limits.message_bytes else text
 
-    def _explain(self, flaws: Flaw) -> MailError:
-        if flaws & Flaw.BARE_LF:
-            return MailError(Condition.BARE_LINE_END, "The message holds an LF (octet 10) without a CR before it")
-        if flaws & Flaw.BARE_CR:
-            return MailError(Condition.BARE_LINE_END, "The message holds a CR (octet 13) without an LF behind it")
-        if flaws & Flaw.NUL:
-            return MailError(Condition.BAD_CONTENT, "The message holds a NUL (octet 0)")
-        if flaws & Flaw.LONG_LINE:
+    @property
+    def flaw(self) -> MailError | None:
+        """Why the message is refused; the same however its octets were cut."""
+        if Flaw.BARE_LF in self._flaws:
+            return MailError(Condition.BARE_LINE_END, "the message holds an LF (octet 10) without a CR before it")
+        if Flaw.BARE_CR in self._flaws:
+            return MailError(Condition.BARE_LINE_END, "the message holds a CR (octet 13) without an LF behind it")
+        if Flaw.NUL in self._flaws:
+            return MailError(Condition.BAD_CONTENT, "the message holds a NUL (octet 0)")
+        if Flaw.LONG_LINE in self._flaws:
             limit = self._limits.text_line
-            return MailError(Condition.BAD_CONTENT, f"A line of the message is longer than {limit} octets")
+            return MailError(Condition.BAD_CONTENT, f"a line of the message is longer than {limit} octets")
         limit = self._limits.message_bytes
-        return MailError(Condition.MESSAGE_TOO_LARGE, f"The message is larger than {limit} octets")
+        if self.size > limit:
+            return MailError(Condition.MESSAGE_TOO_LARGE, f"the message is larger than {limit} octets")
+        return None

@@ -53,9 +53,9 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class Rcpt:
-    """RCPT.  `recipient` is None for a bare <Postmaster> (RFC 5321 4.1.1.3)."""
+    """RCPT.  The domain of `recipient` is "" for a bare <Postmaster> (RFC 5321 4.1.1.3)."""
 
-    recipient: Address | None
+    recipient: Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,7 @@ class SmtpEngine:
     def _count_error(self, reply: Reply) -> None:
         self._errors += reply.code >= 500
         if self._errors >= self._limits.errors:
-            self._part(MailError(Condition.TOO_MANY_ERRORS, "Too many errors; good-bye"))
+            self._part(MailError(Condition.TOO_MANY_ERRORS, "too many errors; good-bye"))
 
     def _part(self, reason: MailError) -> None:
         if not self._closed:
@@ -205,12 +205,10 @@ class SmtpEngine:
     def _say(self, reply: Reply) -> None:
         """RFC 5321 4.2.1 for several lines, RFC 2034 4 for the enhanced code on each."""
         prefix = f"{reply.enhanced} " if reply.enhanced else ""
-        lines = reply.text.split("\n")
-        for number, line in enumerate(lines, 1):
-            text = "".join(c if c.isprintable() else "?" for c in line)
-            mark = " " if number == len(lines) else "-"
-            octets = f"{reply.code}{mark}{prefix}{text}".encode("ascii", "backslashreplace")
-            self._output += octets[:MAX_REPLY_LINE] + b"\r\n"
+        *before, last = reply.text.split("\n")
+        for line in before:
+            self._output += _reply_line(f"{reply.code}-{prefix}{line}")
+        self._output += _reply_line(f"{reply.code} {prefix}{last}")
 
     # ------------------------------------------------------------ reading
 
@@ -235,7 +233,7 @@ class SmtpEngine:
             return None
         self._commands += 1
         if self._commands > self._limits.commands:
-            self._part(MailError(Condition.TOO_MANY_ERRORS, "Too many commands in one session; good-bye"))
+            self._part(MailError(Condition.TOO_MANY_ERRORS, "too many commands in one session; good-bye"))
             return None
         try:
             return self._command(line)
@@ -250,9 +248,9 @@ class SmtpEngine:
         self._reading = _Reading.COMMAND
         try:
             if line is Line.TOO_LONG:
-                raise refusal(Condition.LINE_TOO_LONG, "The response is too long")
+                raise refusal(Condition.LINE_TOO_LONG, "the response is too long")
             if line == b"*":
-                raise refusal(Condition.BAD_ARGUMENT, "Authentication is cancelled")  # RFC 4954 4
+                raise refusal(Condition.BAD_ARGUMENT, "authentication is cancelled")  # RFC 4954 4
             return AuthResponse(syntax.from_base64(line))
         except Refusal as refused:
             self._refuse(refused.reply)
@@ -281,7 +279,7 @@ class SmtpEngine:
 
     def _gather(self, text: bytes) -> object | None:
         if self._incoming.is_endless:
-            self._part(MailError(Condition.TOO_MANY_ERRORS, "The message does not end; good-bye"))
+            self._part(MailError(Condition.TOO_MANY_ERRORS, "the message does not end; good-bye"))
         return Chunk(text) if text else _Step.AGAIN
 
     def _end_of_message(self) -> EndOfMessage:
@@ -307,16 +305,16 @@ class SmtpEngine:
 
     def _command(self, line: bytes | Line) -> object:
         if isinstance(line, Line):
-            raise refusal(Condition.LINE_TOO_LONG, "The line is too long")
+            raise refusal(Condition.LINE_TOO_LONG, "the line is too long")
         word, rest = syntax.split(line)
         if word in _HTTP:
-            self._part(MailError(Condition.TOO_MANY_ERRORS, "This is a mail server and speaks no HTTP; good-bye"))
+            self._part(MailError(Condition.TOO_MANY_ERRORS, "this is a mail server and speaks no HTTP; good-bye"))
             return _Step.AGAIN
         verb = syntax.VERBS.get(word)
         if verb is None or verb in FOREIGN[self._mode]:
-            raise Refusal(Reply(500, "5.5.1", "I do not know that command; HELP lists those I do"))
+            raise Refusal(Reply(500, "5.5.1", "no such command here; HELP lists what there is"))
         if verb is not Verb.AUTH and len(line) + 2 > self._limits.command_line:
-            raise refusal(Condition.LINE_TOO_LONG, "The line is too long")
+            raise refusal(Condition.LINE_TOO_LONG, "the line is too long")
         if verb is Verb.BDAT:
             return self._begin_chunk(rest)
         self._permit(verb, rest)
@@ -326,15 +324,15 @@ class SmtpEngine:
 
     def _permit(self, verb: Verb, rest: str) -> None:
         if verb is Verb.EXPN:
-            raise refusal(Condition.NOT_IMPLEMENTED, "Who is behind an address is told to nobody")
+            raise refusal(Condition.NOT_IMPLEMENTED, "who is behind an address is told to nobody")
         if verb is Verb.AUTH and self._mode is not Mode.SUBMISSION:
-            raise refusal(Condition.NOT_IMPLEMENTED, "Log in on port 465 (TLS) or 587 (STARTTLS), not here")
+            raise refusal(Condition.NOT_IMPLEMENTED, "log in on port 465 (TLS) or 587 (STARTTLS), not here")
         if (self.state, verb) not in NEXT:
             raise refusal(Condition.BAD_SEQUENCE, EXPECTED[self.state])
         if verb is Verb.AUTH and self._authenticated:
-            raise refusal(Condition.BAD_SEQUENCE, "You are logged in already")  # RFC 4954 4
+            raise refusal(Condition.BAD_SEQUENCE, "you are logged in already")  # RFC 4954 4
         if verb is Verb.VRFY and not rest:
-            raise refusal(Condition.BAD_ARGUMENT, "Say VRFY and whom")
+            raise refusal(Condition.BAD_ARGUMENT, "say VRFY and whom")
         if verb in _BARE and rest:
             raise refusal(Condition.BAD_ARGUMENT, f"{verb.value} takes nothing behind it")
 
@@ -359,7 +357,7 @@ class SmtpEngine:
 
     def _hello_event(self, verb: Verb, name: str) -> Hello:
         if not name or len(name) > MAX_DOMAIN:
-            raise refusal(Condition.BAD_ARGUMENT, f"Say {verb.value} and your host name")
+            raise refusal(Condition.BAD_ARGUMENT, f"say {verb.value} and your host name")
         self._hello = verb
         return Hello(name, is_extended=verb is not Verb.HELO)
 
@@ -371,11 +369,13 @@ class SmtpEngine:
             self._chunk = syntax.bdat(rest)
             if self._chunk.size + before > 2 * self._limits.message_bytes:
                 raise refusal(
-                    Condition.MESSAGE_TOO_LARGE, f"A message may have at most {self._limits.message_bytes} octets"
+                    Condition.MESSAGE_TOO_LARGE, f"a message may have at most {self._limits.message_bytes} octets"
                 )
         except Refusal as refused:
             self._refuse(refused.reply)
-            self._part(MailError(Condition.TOO_MANY_ERRORS, "I cannot tell where your next command begins; good-bye"))
+            self._part(
+                MailError(Condition.TOO_MANY_ERRORS, "there is no telling where your next command begins; good-bye")
+            )
             return _Step.AGAIN
         self._reading = _Reading.CHUNK
         self._chunk_left = self._chunk.size
@@ -394,3 +394,9 @@ class SmtpEngine:
         self._chunk_is_silent = self._mode is Mode.LMTP and self.state is State.MAIL and self._chunk.is_last
         if self._chunk_is_silent:
             self.state = State.READY
+
+
+def _reply_line(text: str) -> bytes:
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "?" for c in text)
+    return text.encode("ascii", "backslashreplace")[:MAX_REPLY_LINE] + b"\r\n"

@@ -43,12 +43,12 @@ NEXT: dict[tuple[State, Verb], State] = {
 }
 
 EXPECTED = {
-    State.START: "Say hello first",
-    State.READY: "Say MAIL first",
-    State.MAIL: "No recipient is accepted yet: say RCPT, or RSET",
-    State.RCPT: "A message is under way: say RCPT, DATA, BDAT or RSET",
-    State.CHUNKS: "The message comes in chunks: say BDAT or RSET",
-    State.FAILED: "A chunk was refused: say RSET",
+    State.START: "say hello first",
+    State.READY: "say MAIL first",
+    State.MAIL: "no recipient is accepted yet: say RCPT, or RSET",
+    State.RCPT: "a message is under way: say RCPT, DATA, BDAT or RSET",
+    State.CHUNKS: "the message comes in chunks: say BDAT or RSET",
+    State.FAILED: "a chunk was refused: say RSET",
 }
 
 FOREIGN = {mode: frozenset({Verb.HELO, Verb.EHLO, Verb.LHLO}) - hellos for mode, hellos in _HELLOS.items()}

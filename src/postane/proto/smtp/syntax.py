@@ -38,7 +38,7 @@ _MAIL_PARAMETERS = {
     Mode.SUBMISSION: frozenset({"SIZE", "BODY", "SMTPUTF8", "AUTH"}),
 }
 
-NEEDS_UTF8 = Reply(553, "5.6.7", "Say SMTPUTF8 with MAIL to use an address that is not ASCII (RFC 6531)")
+NEEDS_UTF8 = Reply(553, "5.6.7", "say SMTPUTF8 with MAIL to use an address that is not ASCII (RFC 6531)")
 
 
 class Verb(Enum):
@@ -87,9 +87,9 @@ def split(line: bytes) -> tuple[str, str]:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
-        raise refusal(Condition.SYNTAX, "The command is not UTF-8 text") from None
+        raise refusal(Condition.SYNTAX, "the command is not UTF-8 text") from None
     if _CONTROL.search(text):
-        raise refusal(Condition.SYNTAX, "The command holds a control character")
+        raise refusal(Condition.SYNTAX, "the command holds a control character")
     verb, _, rest = text.partition(" ")
     return verb.upper(), rest.strip(" \t")
 
@@ -107,7 +107,7 @@ def mail(rest: str, mode: Mode, message_bytes: int) -> Mail:
     if "AUTH" in said and said["AUTH"] != "<>" and not _XTEXT.match(said["AUTH"]):
         raise refusal(Condition.BAD_ARGUMENT, "AUTH wants <> or an address in xtext")
     if size is not None and size > message_bytes:
-        raise refusal(Condition.MESSAGE_TOO_LARGE, f"A message may have at most {message_bytes} octets")
+        raise refusal(Condition.MESSAGE_TOO_LARGE, f"a message may have at most {message_bytes} octets")
     if not path:
         return Mail(None, size, body, utf8)
     return Mail(_address(path, utf8, Condition.BAD_SENDER_SYNTAX), size, body, utf8)
@@ -118,7 +118,7 @@ def rcpt(rest: str, utf8: bool) -> Rcpt:
     path, words = _path(rest, "TO:", Condition.BAD_RECIPIENT_SYNTAX)
     _parameters(words, "RCPT", frozenset())
     if path.lower() == "postmaster":
-        return Rcpt(None)
+        return Rcpt(Address(path, ""))
     return Rcpt(_address(path, utf8, Condition.BAD_RECIPIENT_SYNTAX))
 
 
@@ -126,10 +126,10 @@ def bdat(rest: str) -> BdatCommand:
     """RFC 3030 2: BDAT SP chunk-size [SP LAST]."""
     words = rest.split()
     if len(words) not in (1, 2) or (len(words) == 2 and words[1].upper() != "LAST"):
-        raise refusal(Condition.BAD_ARGUMENT, "Say BDAT, how many octets follow, and LAST with the last of them")
+        raise refusal(Condition.BAD_ARGUMENT, "say BDAT, how many octets follow, and LAST with the last of them")
     size = _number(words[0], "BDAT")
     if size > MAX_CHUNK:
-        raise refusal(Condition.BAD_ARGUMENT, "The chunk size is out of all measure")
+        raise refusal(Condition.BAD_ARGUMENT, "the chunk size is out of all measure")
     return BdatCommand(size, is_last=len(words) == 2)
 
 
@@ -137,7 +137,7 @@ def auth(rest: str) -> tuple[str, bytes | None]:
     """RFC 4954 4: AUTH mechanism [initial-response]."""
     words = rest.split()
     if len(words) not in (1, 2):
-        raise refusal(Condition.BAD_ARGUMENT, "Say AUTH, a mechanism, and its initial response if there is one")
+        raise refusal(Condition.BAD_ARGUMENT, "say AUTH, a mechanism, and its initial response if there is one")
     initial = None if len(words) == 1 else b"" if words[1] == "=" else from_base64(words[1].encode("utf-8"))
     return words[0].upper(), initial
 
@@ -146,16 +146,16 @@ def from_base64(text: bytes) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
-        raise refusal(Condition.AUTH_BAD_BASE64, "The response is not base64") from None
+        raise refusal(Condition.AUTH_BAD_BASE64, "the response is not base64") from None
 
 
 def _path(rest: str, prefix: str, wrong: Condition) -> tuple[str, list[str]]:
     """What stands between the angle brackets, and the words behind them."""
     if rest[: len(prefix)].upper() != prefix:
-        raise refusal(Condition.BAD_ARGUMENT, f"Say {prefix}<address>")
+        raise refusal(Condition.BAD_ARGUMENT, f"say {prefix}<address>")
     found = _PATH.match(rest[len(prefix) :].lstrip(" \t"))
     if not found or (found[2] and found[2][0] not in " \t"):
-        raise refusal(wrong, f"The address must stand in angle brackets: {prefix}<user@example.org>")
+        raise refusal(wrong, f"the address must stand in angle brackets: {prefix}<user@example.org>")
     return found[1].strip(" \t"), found[2].split()
 
 
@@ -165,7 +165,7 @@ def _parameters(words: list[str], command: str, known: frozenset[str]) -> dict[s
     for word in words:
         found = _PARAMETER.match(word)
         if not found:
-            raise refusal(Condition.BAD_ARGUMENT, "A parameter is written NAME or NAME=value")
+            raise refusal(Condition.BAD_ARGUMENT, "a parameter is written NAME or NAME=value")
         name = found[1].upper()
         if name not in known:
             raise refusal(Condition.PARAMETER_NOT_IMPLEMENTED, f"{command} knows no parameter {name[:40]} here")
@@ -194,5 +194,4 @@ def _address(path: str, utf8: bool, wrong: Condition) -> Address:
     try:
         return parse_address(path)
     except BadAddress as error:
-        text = str(error)
-        raise refusal(wrong, text[:1].upper() + text[1:]) from None
+        raise refusal(wrong, str(error)) from None
