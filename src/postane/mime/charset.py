@@ -98,8 +98,8 @@ def codec_of(charset: str) -> str | None:
 def decode(data: bytes, charset: str = "") -> str:
     """Text of `data`; what does not fit its charset becomes U+FFFD.  Never raises."""
     codec = codec_of(charset) if charset else None
-    if codec is None or codec in {"ascii", "utf_8"}:
-        return _decode_unlabelled(data, strict_utf8=codec != "utf_8")
+    if codec is None or codec == "ascii":
+        return _decode_unlabelled(data)
     wider = _WIDER.get(codec)
     if wider is not None:
         try:
@@ -109,14 +109,10 @@ def decode(data: bytes, charset: str = "") -> str:
     return data.decode(codec, "replace")
 
 
-def _decode_unlabelled(data: bytes, strict_utf8: bool) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        # A few broken octets in what is UTF-8 otherwise: keep the rest readable.
-        if not strict_utf8 and error.start > 0:
-            return data.decode("utf-8", "replace")
-    try:
-        return data.decode("cp1252")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+def _decode_unlabelled(data: bytes) -> str:
+    for codec in ("utf-8", "cp1252"):
+        try:
+            return data.decode(codec)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1")

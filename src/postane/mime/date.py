@@ -42,6 +42,18 @@ _ZONES = {
 
 def parse_date(value: bytes) -> int | None:
     """Seconds since the epoch, or None where the value names no moment."""
+    moment = _read(value)
+    return None if moment is None else moment[0] - moment[1]
+
+
+def local_day(value: bytes) -> datetime.date | None:
+    """The day that is written, where it was written: IMAP's SENTON disregards time and zone (RFC 3501 6.4.4)."""
+    moment = _read(value)
+    return None if moment is None else datetime.date.fromordinal(moment[0] // 86_400 + _EPOCH_DAY)
+
+
+def _read(value: bytes) -> tuple[int, int] | None:
+    """The moment as if its clock stood at UTC, and the seconds that it stands east of it."""
     text = _without_comments(value.rpartition(b";")[2][:_LONGEST])
     found = _STANDARD.search(text)
     if found:
@@ -85,7 +97,7 @@ def _year(digits: bytes) -> int:
     return year + 1900 if len(digits) == 3 else year
 
 
-def _moment(year: int, month: bytes, day: bytes, clock: list[bytes | None], zone: bytes) -> int | None:
+def _moment(year: int, month: bytes, day: bytes, clock: list[bytes | None], zone: bytes) -> tuple[int, int] | None:
     hour, minute, second = (int(part or 0) for part in clock[:3])
     half = clock[3]
     if half is not None:
@@ -98,7 +110,7 @@ def _moment(year: int, month: bytes, day: bytes, clock: list[bytes | None], zone
         days = datetime.date(year, month_number, int(day)).toordinal() - _EPOCH_DAY
     except ValueError:
         return None
-    return ((days * 24 + hour) * 60 + minute) * 60 + min(second, 59) - _offset(zone)
+    return ((days * 24 + hour) * 60 + minute) * 60 + min(second, 59), _offset(zone)
 
 
 def _offset(zone: bytes) -> int:

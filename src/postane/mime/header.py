@@ -9,6 +9,7 @@ no field are kept in the bytes and ignored.  Values are unfolded (RFC 5322
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import islice
 from mmap import mmap
 from typing import NamedTuple
@@ -77,6 +78,11 @@ def header_end(data: Buffer, start: int = 0, end: int | None = None) -> int:
     return stop if found is None else found.end()
 
 
+def has_header(data_start: bytes) -> bool:
+    """Whether the first line is a field, an mbox "From " line, or the empty line that ends an empty header."""
+    return _STARTS_HEADER.match(data_start) is not None
+
+
 def split_fields(header: bytes, limits: MimeLimits) -> tuple[Field, ...]:
     """The fields of a header section, in order."""
     text = b"\n" + header[: limits.header_bytes]
@@ -85,6 +91,26 @@ def split_fields(header: bytes, limits: MimeLimits) -> tuple[Field, ...]:
         start, end = found.span()
         fields.append(Field(found[1], text[start + 1 : end + 1], unfold(found[2])))
     return tuple(fields)
+
+
+def fields_with_junk(header: bytes) -> Iterator[tuple[bytes | None, bytes, bytes]]:
+    """(name, raw, value) of all of `header`, so that the raws joined are `header` again.
+
+    What is no field belongs to the field before it; in front of the first, and for the empty line, the name is None.
+    """
+    text = b"\n" + header
+    last = _EMPTY_LINE.search(text)
+    stop = last.start() + 1 if last else len(text)
+    at, name, value = 1, None, b""
+    for found in _FIELD.finditer(text, 0, stop):
+        start = found.start() + 1
+        if start > at:
+            yield name, text[at:start], value
+        at, name, value = start, found[1], unfold(found[2])
+    if stop > at:
+        yield name, text[at:stop], value
+    if stop < len(text):
+        yield None, text[stop:], b""
 
 
 def unfold(value: bytes) -> bytes:

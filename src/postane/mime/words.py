@@ -12,12 +12,10 @@ import binascii
 import re
 
 from postane.mime.charset import decode
+from postane.mime.transfer import base64_bytes
 
 _WORD = re.compile(rb"=\?([^?\s]{1,80})\?([BbQq])\?([^?]*)\?=")
-_LINE_ENDS = re.compile(rb"\r?\n[ \t]*")
-_NOT_BASE64 = bytes(
-    set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"),
-)
+_FOLD = re.compile(rb"\r?\n[ \t]*")
 
 
 def decode_words(value: bytes) -> str:
@@ -30,12 +28,14 @@ def decode_words(value: bytes) -> str:
     at = 0
     for found in _WORD.finditer(value):
         between = value[at : found.start()]
-        name = found[1].partition(b"*")[0].decode("ascii", "replace")
-        joined = bool(pending) and not between.strip()
-        if pending and not (joined and name.lower() == charset.lower()):
+        # RFC 2231 5: a language may follow the charset.
+        name = found[1].partition(b"*")[0].decode("ascii", "replace").lower()
+        # RFC 2047 6.2: white space between adjacent encoded words is not shown.
+        is_adjacent = bool(pending) and not between.strip()
+        if pending and not (is_adjacent and name == charset):
             pieces.append(decode(b"".join(pending), charset))
-            pending = []
-        if between and not joined:
+            pending.clear()
+        if not is_adjacent:
             pieces.append(decode(_unfold(between)))
         charset = name
         pending.append(_word_bytes(found[2], found[3]))
@@ -48,22 +48,10 @@ def decode_words(value: bytes) -> str:
 
 def _unfold(value: bytes) -> bytes:
     """RFC 5322 2.2.3; a fold's white space shrinks to one blank."""
-    return _LINE_ENDS.sub(b" ", value) if b"\n" in value else value
+    return _FOLD.sub(b" ", value) if b"\n" in value else value
 
 
 def _word_bytes(encoding: bytes, text: bytes) -> bytes:
     if encoding in b"Qq":
-        return binascii.a2b_qp(_LINE_ENDS.sub(b"", text), header=True)
+        return binascii.a2b_qp(_FOLD.sub(b"", text), header=True)
     return base64_bytes(text)
-
-
-def base64_bytes(text: bytes) -> bytes:
-    """Base64 with anything between its characters; padding may be missing, wrong, or in the middle."""
-    runs = [run.translate(None, _NOT_BASE64) for run in re.split(rb"=[=\s]*", text)]
-    return b"".join(_run_bytes(run) for run in runs if run)
-
-
-def _run_bytes(run: bytes) -> bytes:
-    # One character alone holds six bits: no octet.
-    whole = run[:-1] if len(run) % 4 == 1 else run
-    return binascii.a2b_base64(whole + b"=" * (-len(whole) % 4))
