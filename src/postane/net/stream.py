@@ -298,7 +298,7 @@ class Stream(asyncio.Protocol):
         self.local = _endpoint(transport.get_extra_info("sockname"))
         if self.local.port:
             _tune(transport.get_extra_info("socket"))
-        transport.set_write_buffer_limits(high=self._limits.output_buffer)
+        self._transport.set_write_buffer_limits(high=self._limits.output_buffer)
         self._accepted(self)
 
     def data_received(self, data: bytes) -> None:
