@@ -112,10 +112,10 @@ class SmtpEngine:
         return self._closed
 
     def feed(self, data: bytes) -> None:
-        if data:
-            self._buffer.feed(data)
-        else:
+        if not data:
             self._has_ended = True
+        elif not self._closed:
+            self._buffer.feed(data)
 
     def next_event(self) -> object | None:
         while not self._closed:
