@@ -36,6 +36,11 @@ class AppendHead:
     internal_date: int | None
 
 
+def is_append(line: bytes) -> bool:
+    """Whether the first line of a command is an APPEND's."""
+    return _APPEND.match(line) is not None
+
+
 def append_head(data: bytes, limits: ImapLimits) -> AppendHead | Wrong | None:
     """`data` is a command up to a "{", not with it.  None where the literal behind it is not a message's."""
     found = _APPEND.match(data)
