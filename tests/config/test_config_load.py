@@ -70,13 +70,13 @@ def test_plaintext_by_listener_and_by_domain(tmp_path: Path) -> None:
     file = written(
         tmp_path,
         'listen.imap.login.plaintext = "allow"\n[domains."Café.example"]\nlogin.plaintext = "allow"\n'
-        '[domains."b.example".login]\nplaintext = "refuse"\n[domains."c.example"]\n',
+        '[domains."b.example".login]\nplaintext = "inherit"\n[domains."c.example"]\n',
     )
 
     settings = load(file, {}).settings
 
     assert [service for service in Service if settings.plaintext_login(service)] == [Service.IMAP]
-    assert settings.plaintext_domains() == {"xn--caf-dma.example": True, "b.example": False}
+    assert settings.plaintext_domains() == {"xn--caf-dma.example"}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_the_written_file_uncommented_is_the_default(tmp_path: Path) -> None:
 
     loaded = load(written(tmp_path, "\n".join(is_setting.sub("", line) for line in template().splitlines())), {})
 
-    assert loaded.settings.plaintext_domains() == {"example.org": True}
+    assert loaded.settings.plaintext_domains() == {"example.org"}
     assert msgspec.structs.replace(loaded.settings, domains={}) == Settings()
     assert set(loaded.origins) >= {setting for setting, _ in flatten(Settings())}
 

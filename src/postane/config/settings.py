@@ -32,6 +32,13 @@ class PlaintextHere(Enum):
     ALLOW = "allow"
 
 
+class PlaintextDomain(Enum):
+    """For a domain: what its listeners say, or allowed on all of them."""
+
+    INHERIT = "inherit"
+    ALLOW = "allow"
+
+
 class Ports(Enum):
     """Which ports are taken where a listener names none.  AUTO: the standard ones, or the high ones if those fail."""
 
@@ -121,8 +128,12 @@ class Login(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = Plaintext.REFUSE
 
 
+class DomainLogin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    plaintext: PlaintextDomain = PlaintextDomain.INHERIT
+
+
 class DomainSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    login: LoginHere = LoginHere()
+    login: DomainLogin = DomainLogin()
 
 
 class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -155,13 +166,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return False
         return _allowed(here.login, self.login)
 
-    def plaintext_domains(self) -> dict[str, bool]:
-        """What domains say for themselves, by A-label name."""
-        return {
-            parse_domain(name): domain.login.plaintext is PlaintextHere.ALLOW
-            for name, domain in self.domains.items()
-            if domain.login.plaintext is not PlaintextHere.INHERIT
-        }
+    def plaintext_domains(self) -> frozenset[str]:
+        """A-labels of the domains whose people may log in unencrypted wherever they connect."""
+        allowing = (name for name, one in self.domains.items() if one.login.plaintext is PlaintextDomain.ALLOW)
+        return frozenset(parse_domain(name) for name in allowing)
 
 
 def _allowed(here: LoginHere, everywhere: Login) -> bool:

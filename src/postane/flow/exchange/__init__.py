@@ -1,0 +1,1 @@
+"""Mail as files: mbox, Maildir and .eml, in and out, streaming."""
