@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from typing import NamedTuple
 
 _EPOCH_DAY = 719_163
 _LONGEST = 400
@@ -40,37 +41,48 @@ _ZONES = {
 }  # fmt: skip
 
 
+class _Written(NamedTuple):
+    """The parts of a date as they stand; `clock` is hour, minute, second, am or pm, the last two maybe None."""
+
+    year: int
+    month: bytes
+    day: bytes
+    clock: tuple[bytes | None, ...]
+    zone: bytes
+
+
 def parse_date(value: bytes) -> int | None:
     """Seconds since the epoch, or None where the value names no moment."""
-    moment = _read(value)
-    return None if moment is None else moment[0] - moment[1]
+    written = _read(value)
+    if written is None:
+        return None
+    day = _day(written)
+    seconds = _seconds(written.clock)
+    if day is None or seconds is None:
+        return None
+    return (day.toordinal() - _EPOCH_DAY) * 86_400 + seconds - _offset(written.zone)
 
 
 def local_day(value: bytes) -> datetime.date | None:
-    """The day that is written, where it was written: IMAP's SENTON disregards time and zone (RFC 3501 6.4.4)."""
-    moment = _read(value)
-    return None if moment is None else datetime.date.fromordinal(moment[0] // 86_400 + _EPOCH_DAY)
+    """The day as the sender wrote it, whatever the time and zone (RFC 3501 6.4.4 SENTON), or None."""
+    written = _read(value)
+    return None if written is None else _day(written)
 
 
-def _read(value: bytes) -> tuple[int, int] | None:
-    """The moment as if its clock stood at UTC, and the seconds that it stands east of it."""
+def _read(value: bytes) -> _Written | None:
     text = _without_comments(value.rpartition(b";")[2][:_LONGEST])
-    found = _STANDARD.search(text)
-    if found:
+    if found := _STANDARD.search(text):
         day, month, year, *clock, zone = found.groups()
-        return _moment(_year(year), month, day, clock, zone)
-    found = _ASCTIME.search(text)
-    if found:
+        return _Written(_year(year), month, day, tuple(clock), zone)
+    if found := _ASCTIME.search(text):
         month, day, *clock, before, year, after = found.groups()
-        return _moment(int(year), month, day, clock, before or after)
-    found = _AMERICAN.search(text)
-    if found:
+        return _Written(int(year), month, day, tuple(clock), before or after)
+    if found := _AMERICAN.search(text):
         month, day, year, *clock, zone = found.groups()
-        return _moment(int(year), month, day, clock, zone)
-    found = _ISO.search(text)
-    if found:
+        return _Written(int(year), month, day, tuple(clock), zone)
+    if found := _ISO.search(text):
         year, month, day, *clock, zone = found.groups()
-        return _moment(int(year), month, day, clock, zone)
+        return _Written(int(year), month, day, tuple(clock), zone)
     return None
 
 
@@ -97,20 +109,23 @@ def _year(digits: bytes) -> int:
     return year + 1900 if len(digits) == 3 else year
 
 
-def _moment(year: int, month: bytes, day: bytes, clock: list[bytes | None], zone: bytes) -> tuple[int, int] | None:
+def _day(written: _Written) -> datetime.date | None:
+    month = int(written.month) if written.month.isdigit() else _MONTHS.get(written.month[:3].lower(), 0)
+    try:
+        return datetime.date(written.year, month, int(written.day))
+    except ValueError:
+        return None
+
+
+def _seconds(clock: tuple[bytes | None, ...]) -> int | None:
+    """Since midnight.  RFC 5322 3.3: second 60 is a leap second."""
     hour, minute, second = (int(part or 0) for part in clock[:3])
     half = clock[3]
     if half is not None:
         hour = hour % 12 + (12 if half[:1] in b"Pp" else 0)
-    month_number = int(month) if month.isdigit() else _MONTHS.get(month[:3].lower(), 0)
-    # RFC 5322 3.3: second 60 is a leap second.
     if hour > 23 or minute > 59 or second > 60:
         return None
-    try:
-        days = datetime.date(year, month_number, int(day)).toordinal() - _EPOCH_DAY
-    except ValueError:
-        return None
-    return ((days * 24 + hour) * 60 + minute) * 60 + min(second, 59), _offset(zone)
+    return hour * 3600 + minute * 60 + min(second, 59)
 
 
 def _offset(zone: bytes) -> int:

@@ -17,28 +17,6 @@ from typing import NamedTuple
 from postane.core.limits import MimeLimits
 from postane.core.message import Envelope, MessageAddress
 from postane.mime.address import parse_addresses
-from postane.mime.date import parse_date
-from postane.mime.params import ContentType, content_disposition, content_type, decoded_param, find_param
-from postane.mime.subject import base_subject
-from postane.mime.words import decode_words
-
-__all__ = [
-    "ContentType",
-    "Field",
-    "base_subject",
-    "content_disposition",
-    "content_type",
-    "decode_words",
-    "decoded_param",
-    "envelope",
-    "find_param",
-    "header_end",
-    "message_ids",
-    "parse_addresses",
-    "parse_date",
-    "split_fields",
-    "unfold",
-]
 
 Buffer = bytes | memoryview | mmap
 
@@ -46,12 +24,12 @@ _STARTS_HEADER = re.compile(rb"[!-9;-~]+[ \t]*:|From |\r?\n")
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 # Both want a line end before the first field.
 _FIELD = re.compile(rb"\n([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)")
-_FOLD = re.compile(rb"\r?\n")
-_MESSAGE_ID = re.compile(rb"<([^<>]+)>")
-_ENVELOPE_FIELDS = frozenset(
-    (b"date", b"subject", b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc", b"in-reply-to", b"message-id")
+_ENVELOPE_FIELD = re.compile(
+    rb"\n((?i:date|subject|from|sender|reply-to|to|b?cc|in-reply-to|message-id))[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)"
 )
 _GATHERED = frozenset((b"to", b"cc", b"bcc"))
+_FOLD = re.compile(rb"\r?\n")
+_MESSAGE_ID = re.compile(rb"<([^<>]+)>")
 
 
 class Field(NamedTuple):
@@ -121,10 +99,8 @@ def unfold(value: bytes) -> bytes:
 def envelope(header: bytes, limits: MimeLimits) -> Envelope:
     """RFC 3501 7.4.2.  Of a field that may stand once the first counts; To, Cc and Bcc are gathered from all."""
     values: dict[bytes, list[bytes]] = {}
-    for name, raw in _FIELD.findall(b"\n" + header[: limits.header_bytes])[: limits.header_fields]:
-        key = name.lower()
-        if key in _ENVELOPE_FIELDS:
-            values.setdefault(key, []).append(unfold(raw))
+    for name, raw in _ENVELOPE_FIELD.findall(b"\n" + header[: limits.header_bytes])[: limits.header_fields]:
+        values.setdefault(name.lower(), []).append(unfold(raw))
 
     def text(key: bytes) -> bytes | None:
         return values[key][0] if key in values else None

@@ -47,8 +47,13 @@ def decode_words(value: bytes) -> str:
 
 
 def _unfold(value: bytes) -> bytes:
-    """RFC 5322 2.2.3; a fold's white space shrinks to one blank."""
-    return _FOLD.sub(b" ", value) if b"\n" in value else value
+    """RFC 5322 2.2.3; a fold and the white space round it shrink to one blank."""
+    if b"\n" not in value:
+        return value
+    first, *rest = value.split(b"\n")
+    *between, last = rest
+    lines = [first.rstrip(), *map(bytes.strip, between), last.lstrip()]
+    return b" ".join(lines)
 
 
 def _word_bytes(encoding: bytes, text: bytes) -> bytes:
