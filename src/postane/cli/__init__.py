@@ -1,0 +1,10 @@
+"""The command line: `postane`, nouns then verbs.  Modules are read when their command is."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """The program's entry."""
+    from postane.cli.program import run  # noqa: PLC0415 - nothing is read before it is wanted
+
+    run()
