@@ -1,0 +1,121 @@
+"""FETCH and UID FETCH (RFC 3501 6.4.5, 6.4.8).
+
+The set becomes UIDs by the view, whose numbers do not move meanwhile; the store
+gives just the wanted columns, a slice of rows at a time, each slice goes out as
+one Wire, and others have their turn between slices.  \\Seen is set once at the
+end, for all that were read.
+
+A message that another client has expunged is still given as long as it is only
+marked; one that has been removed for good is passed over, and the command ends
+with NO [EXPUNGEISSUED] (RFC 2180 4.1.2, RFC 5530 3).
+"""
+
+from __future__ import annotations
+
+from array import array
+from asyncio import sleep
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+from postane.core.dialogue import Body
+from postane.core.flags import Flag
+from postane.core.status import Condition, MailError
+from postane.mime.tree import unpack
+from postane.proto.imap.command import Ending, Fetch, FetchItem, Section, Tagged, Wire
+from postane.session.imap.change import store_flags
+from postane.session.imap.connection import Answers, Connection
+from postane.session.imap.items import Item, Lines, item_of
+from postane.session.imap.sections import INLINE, Cutter, Message, Read, gather, section_of
+from postane.session.imap.view import Access, View
+from postane.store.api import AccountRef, Column, FlagChange, MailStore
+
+_OF_BLOBS = (Column.PREFIX, Column.BLOB, Column.BLOB_SIZE, Column.PARTS)
+_SETS_SEEN = frozenset({FetchItem.RFC822, FetchItem.RFC822_TEXT})
+
+
+class Plan:
+    """What is to be read and said for one FETCH."""
+
+    def __init__(self, command: Fetch, view: View, header_bytes: int) -> None:
+        items: list[Item] = []
+        self.cutters: list[Cutter] = []
+        for wanted in command.items:
+            item = item_of(wanted, view)
+            if item is not None:
+                items.append(item)
+            else:
+                self.cutters.append(Cutter(section_of(wanted), header_bytes))
+        self.marks_seen = view.access is Access.READ_WRITE and any(map(_sets_seen, command.items))
+        more = (*(_OF_BLOBS if self.cutters else ()), *((Column.FLAGS,) if self.marks_seen else ()))
+        self.lines = Lines(items, more, end=b"" if self.cutters else b")\r\n")
+        self._flags = self.lines.columns.index(Column.FLAGS) if self.marks_seen else -1
+        self._of_blobs = [self.lines.columns.index(column) for column in _OF_BLOBS] if self.cutters else []
+
+    def unseen(self, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+        if not self.marks_seen:
+            return []
+        return [row[0] for row in rows if not row[self._flags] & Flag.SEEN]
+
+    async def message(self, mail: MailStore, account: AccountRef, row: tuple[Any, ...]) -> Message:
+        prefix, blob, size, parts = (row[place] for place in self._of_blobs)
+        read: Read = partial(mail.read, account, blob)
+        if size <= INLINE:
+            read = _held(await read(0, size))
+        return Message(prefix, size, unpack(parts), read)
+
+
+def _sets_seen(wanted: FetchItem | Section) -> bool:
+    """RFC 3501 6.4.5: BODY[...] does, BODY.PEEK[...] and RFC822.HEADER do not."""
+    return not wanted.is_peek if isinstance(wanted, Section) else wanted in _SETS_SEEN
+
+
+def _held(data: bytes) -> Read:
+    async def read(start: int, length: int) -> bytes:
+        return data[start : start + length]
+
+    return read
+
+
+async def fetch(connection: Connection, command: Fetch) -> Answers:
+    view = connection.selected
+    mail, account = connection.services.mail, connection.account
+    plan = Plan(command, view, connection.services.limits.mime.header_bytes)
+    unseen = array("I")
+    is_whole = True
+    for numbers, uids in view.slices(view.ranges(command.set, command.is_uid)):
+        rows = await mail.entries(account, view.mailbox.id, uids, plan.lines.columns)
+        if len(rows) != len(uids):
+            is_whole = False
+            numbers = [bisect_left(view.uids, row[0]) + 1 for row in rows]
+        if not plan.cutters:
+            yield Wire(plan.lines.together(numbers, rows))
+            unseen.extend(plan.unseen(rows))
+        else:
+            for head, row in zip(plan.lines.apart(numbers, rows), rows, strict=True):
+                try:
+                    async with aclosing(_whole(connection, plan, head, row)) as pieces:
+                        async for piece in pieces:
+                            yield piece
+                except MailError as error:
+                    if error.condition is not Condition.EXPUNGE_ISSUED:
+                        raise
+                    is_whole = False
+                    continue
+                unseen.extend(plan.unseen((row,)))
+        await sleep(0)
+    async for line in store_flags(connection, view, unseen, FlagChange.ADD, Flag.SEEN, with_uid=command.is_uid):
+        yield line
+    if not is_whole:
+        raise MailError(Condition.EXPUNGE_ISSUED, "Some of these messages are no longer there")
+    yield Tagged(command.tag, Ending.OK, "FETCH completed")
+
+
+async def _whole(
+    connection: Connection, plan: Plan, head: bytes, row: tuple[Any, ...]
+) -> AsyncGenerator[Wire | Body, None]:
+    message = await plan.message(connection.services.mail, connection.account, row)
+    async for piece in gather(plan.cutters, head, message):
+        yield piece
