@@ -38,7 +38,7 @@ import apsw
 
 from postane.core.status import Condition, MailError
 from postane.store.schema import Schema
-from postane.store.script import Script
+from postane.store.script import Script, just
 
 T = TypeVar("T")
 
@@ -120,6 +120,19 @@ def connect(path: Path, schema: Schema, *, create: bool = False, vfs: str | None
         connection.close()
         raise
     return connection
+
+
+def build(path: Path, schema: Schema, script: Script[None], *, vfs: str | None = None) -> None:
+    """Makes a new file with what `script` puts into it; whole in the file itself when this returns.  Blocking."""
+    connection = connect(path, schema, create=True, vfs=vfs)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        run(connection, script)
+        connection.execute("COMMIT")
+    except apsw.Error as error:
+        raise failure(error, path, connection.system_errno) from error
+    finally:
+        connection.close()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -361,6 +374,17 @@ class Database:
             self._writer.wal_checkpoint(mode=mode)
         except apsw.Error:
             return
+
+    # ------------------------------------------------------------ proving
+
+    async def integrity(self) -> tuple[str, ...]:
+        """What SQLite finds wrong with its own file; nothing where all is well."""
+        rows = await self.read(just("PRAGMA integrity_check"), in_pool=True)
+        broken = await self.read(just("PRAGMA foreign_key_check"), in_pool=True)
+        return (
+            *(row[0] for row in rows if row[0] != "ok"),
+            *(f"a row of {table} ({rowid}) names a {parent} that is not there" for table, rowid, parent, _ in broken),
+        )
 
     # ------------------------------------------------------------ closing
 

@@ -1,0 +1,75 @@
+"""Where accounts lie on the disk, and a bounded number of their databases kept open.
+
+    accounts/ab/abcdef.../   mail.sqlite, blobs/, maildrop.lock
+
+Folders are named by the account's random id, of which the first two characters
+spread them.  A name beginning with "." is being made or removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import OrderedDict
+from concurrent.futures import Executor
+from pathlib import Path
+
+from postane.store.api import AccountRef
+from postane.store.schema import load
+from postane.store.sqlite import Database
+
+SCHEMA = load("mail", 0x506F734D)  # "PosM"
+DATABASE = "mail.sqlite"
+BLOBS = "blobs"
+_PUBLIC_ID = re.compile(r"[a-z0-9]{2,64}\Z")
+
+
+def folder_of(root: Path, account: AccountRef) -> Path:
+    """The account's folder under the data folder `root`."""
+    if not _PUBLIC_ID.match(account.public_id):
+        raise ValueError(f"{account.public_id!r} is no account id")
+    return root / "accounts" / account.public_id[:2] / account.public_id
+
+
+class OpenAccounts:
+    """The least recently used goes first, but never one that is at work.  An idle session holds none."""
+
+    def __init__(self, root: Path, pool: Executor, bound: int, vfs: str | None) -> None:
+        self._root = root
+        self._pool = pool
+        self._bound = bound
+        self._vfs = vfs
+        self._open: OrderedDict[int, Database] = OrderedDict()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def get(self, account: AccountRef) -> Database:
+        """Use what it gives before the next await: only a database at work is safe from being closed."""
+        database = self._open.get(account.id)
+        if database is not None:
+            self._open.move_to_end(account.id)
+            return database
+        database = Database(folder_of(self._root, account) / DATABASE, SCHEMA, self._pool, vfs=self._vfs)
+        self._open[account.id] = database
+        if len(self._open) > self._bound:
+            self._evict()
+        return database
+
+    def _evict(self) -> None:
+        newest = next(reversed(self._open))
+        for account_id, database in self._open.items():
+            if account_id != newest and database.is_idle:
+                del self._open[account_id]
+                task = asyncio.get_running_loop().create_task(database.close())
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+                return
+
+    async def close_one(self, account: AccountRef) -> None:
+        database = self._open.pop(account.id, None)
+        if database is not None:
+            await database.close()
+
+    async def close(self) -> None:
+        databases = list(self._open.values())
+        self._open.clear()
+        await asyncio.gather(*(database.close() for database in databases), *self._closing)
