@@ -14,13 +14,11 @@ from __future__ import annotations
 
 from array import array
 from asyncio import sleep
-from bisect import bisect_left
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from postane.core.dialogue import Body
 from postane.core.flags import Flag
 from postane.core.status import Condition, MailError
 from postane.mime.tree import unpack
@@ -79,43 +77,47 @@ def _held(data: bytes) -> Read:
     return read
 
 
+@dataclass(slots=True)
+class _Outcome:
+    """What is left to do once all lines are out: UIDs that were read and are not \\Seen, and what could not be read."""
+
+    unseen: array[int] = field(default_factory=lambda: array("I"))
+    failure: MailError | None = None
+
+
 async def fetch(connection: Connection, command: Fetch) -> Answers:
     view = connection.selected
-    mail, account = connection.services.mail, connection.account
     plan = Plan(command, view, connection.services.limits.mime.header_bytes)
-    unseen = array("I")
-    is_whole = True
+    outcome = _Outcome()
     for numbers, uids in view.slices(view.ranges(command.set, command.is_uid)):
-        rows = await mail.entries(account, view.mailbox.id, uids, plan.lines.columns)
+        rows = await connection.services.mail.entries(connection.account, view.mailbox.id, uids, plan.lines.columns)
         if len(rows) != len(uids):
-            is_whole = False
-            numbers = [bisect_left(view.uids, row[0]) + 1 for row in rows]
-        if not plan.cutters:
-            yield Wire(plan.lines.together(numbers, rows))
-            unseen.extend(plan.unseen(rows))
+            outcome.failure = MailError(Condition.EXPUNGE_ISSUED, "Some of these messages are no longer there")
+            numbers = [view.index(row[0]) + 1 for row in rows]
+        if plan.cutters:
+            async for answer in _one_by_one(connection, plan, numbers, rows, outcome):
+                yield answer
         else:
-            for head, row in zip(plan.lines.apart(numbers, rows), rows, strict=True):
-                try:
-                    async with aclosing(_whole(connection, plan, head, row)) as pieces:
-                        async for piece in pieces:
-                            yield piece
-                except MailError as error:
-                    if error.condition is not Condition.EXPUNGE_ISSUED:
-                        raise
-                    is_whole = False
-                    continue
-                unseen.extend(plan.unseen((row,)))
+            yield Wire(plan.lines.together(numbers, rows))
+            outcome.unseen.extend(plan.unseen(rows))
         await sleep(0)
-    async for line in store_flags(connection, view, unseen, FlagChange.ADD, Flag.SEEN, with_uid=command.is_uid):
+    async for line in store_flags(connection, view, outcome.unseen, FlagChange.ADD, Flag.SEEN, with_uid=command.is_uid):
         yield line
-    if not is_whole:
-        raise MailError(Condition.EXPUNGE_ISSUED, "Some of these messages are no longer there")
+    if outcome.failure is not None:
+        raise outcome.failure
     yield Tagged(command.tag, Ending.OK, "FETCH completed")
 
 
-async def _whole(
-    connection: Connection, plan: Plan, head: bytes, row: tuple[Any, ...]
-) -> AsyncGenerator[Wire | Body, None]:
-    message = await plan.message(connection.services.mail, connection.account, row)
-    async for piece in gather(plan.cutters, head, message):
-        yield piece
+async def _one_by_one(
+    connection: Connection, plan: Plan, numbers: Sequence[int], rows: Sequence[tuple[Any, ...]], outcome: _Outcome
+) -> Answers:
+    """A message whose octets can't be had is passed over, so that one does not keep a client from all others."""
+    for head, row in zip(plan.lines.apart(numbers, rows), rows, strict=True):
+        try:
+            message = await plan.message(connection.services.mail, connection.account, row)
+            async for piece in gather(plan.cutters, head, message):
+                yield piece
+        except MailError as error:
+            outcome.failure = error
+        else:
+            outcome.unseen.extend(plan.unseen((row,)))

@@ -52,27 +52,27 @@ def section_of(wanted: FetchItem | Section) -> Section:
 class Cutter:
     """One section of the command; what can be known of it is worked out once."""
 
-    __slots__ = ("_filter", "_header_bytes", "_label", "_section")
+    __slots__ = ("_filter", "_header_bytes", "_section", "label")
 
     def __init__(self, section: Section, header_bytes: int) -> None:
         """`header_bytes`: how much of a part's header is looked through for fields."""
         self._section = section
         self._header_bytes = header_bytes
         self._filter = header_filter(section)
-        self._label = section.label
+        self.label = section.label
         if section.partial is not None:
-            self._label += b"<%d>" % section.partial[0]
+            self.label += b"<%d>" % section.partial[0]
 
     async def cut(self, message: Message) -> AsyncIterator[bytes | Body]:
         """The item of the response: bytes that go out as they are, perhaps with a Body between."""
         where = self._locate(message)
         if where is None:
-            yield self._label + b" NIL"
+            yield self.label + b" NIL"
         elif self._filter is not None:
             start, length = where
             header = await _exactly(message.read, start, min(length, self._header_bytes))
             said = self._part_of(self._filter(header))
-            yield b"%b {%d}\r\n%b" % (self._label, len(said), said)
+            yield b"%b {%d}\r\n%b" % (self.label, len(said), said)
         else:
             async for piece in self._range(message, *where):
                 yield piece
@@ -111,13 +111,13 @@ class Cutter:
         begin = start + max(0, first - len(prefix))
         left = max(0, min(start + length - begin, count - len(said)))
         total = len(said) + left
-        head = b"%b {%d}\r\n%b" % (self._label, total, said)
+        head = b"%b {%d}\r\n%b" % (self.label, total, said)
         # The first octets are at hand before anything is promised: a message that has gone can still be passed over.
         opening = await _exactly(message.read, begin, min(left, CHUNK))
         if left <= CHUNK:
             yield head + opening
         else:
-            yield b"%b {%d}\r\n" % (self._label, total)
+            yield b"%b {%d}\r\n" % (self.label, total)
             yield Body(total, _chunks(said, opening, message.read, begin + len(opening), left - len(opening)))
 
 
@@ -139,18 +139,31 @@ async def _exactly(read: Read, start: int, length: int) -> bytes:
 
 
 async def gather(cutters: list[Cutter], head: bytes, message: Message) -> AsyncIterator[Wire | Body]:
-    """A whole FETCH line: `head` opens it and says what columns have; the sections follow."""
+    """A whole FETCH line: `head` opens it and says what columns have; the sections follow.
+
+    MailError where octets can't be had: before anything of the line is out, or else when the line has been ended.
+    """
     said = [head]
-    separator = b"" if head.endswith(b"(") else b" "
-    for cutter in cutters:
-        said.append(separator)
-        separator = b" "
-        async for piece in cutter.cut(message):
-            if isinstance(piece, Body):
-                yield Wire(b"".join(said))
-                said.clear()
-                yield piece
-            else:
-                said.append(piece)
+    is_begun = False
+    failure: MailError | None = None
+    for number, cutter in enumerate(cutters):
+        if number or not head.endswith(b"("):
+            said.append(b" ")
+        try:
+            async for piece in cutter.cut(message):
+                if isinstance(piece, Body):
+                    yield Wire(b"".join(said))
+                    said.clear()
+                    is_begun = True
+                    yield piece
+                else:
+                    said.append(piece)
+        except MailError as error:
+            if not is_begun:
+                raise
+            failure = error
+            said.append(cutter.label + b" NIL")
     said.append(b")\r\n")
     yield Wire(b"".join(said))
+    if failure is not None:
+        raise failure
