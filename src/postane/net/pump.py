@@ -149,6 +149,8 @@ class _Conversation:
                     await self._tell(Closed(shutdown=True))
                     break
                 await self._answer(self._session.pushed())
+                if self._over:
+                    break
             await self._flush()
             await self._listen()
         await self._flush()
