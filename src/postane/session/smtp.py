@@ -102,7 +102,7 @@ class SmtpSession:
         if self._is_doubted and self._identity:
             self._is_doubted = False
             if not await self._services.accounts.still_valid(self._identity):
-                yield MailError(Condition.SHUTTING_DOWN, "your account was changed; log in again").reply
+                yield Reply(421, "4.7.0", "your account was changed; log in again")
                 yield Hangup()
 
     async def aclose(self) -> None:
