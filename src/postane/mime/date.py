@@ -25,7 +25,9 @@ _TIME = rb"(\d{1,2})[:.](\d{1,2})(?:[:.](\d{1,2}))?(?:[.,]\d+)?[ \t]*([AaPp][Mm]
 _STANDARD = re.compile(
     rb"\b(\d{1,2})[\s.-]+([A-Za-z]{3,9}|\d{1,2})[\s.,-]+(\d{2,4})[\s,T]+" + _TIME + rb"\s*(.*)", re.S
 )
-_ASCTIME = re.compile(rb"\b([A-Za-z]{3})[a-z]*\.?\s+(\d{1,2}),?\s+" + _TIME + rb"\s*(\D.*?)??\s*\b(\d{4})\b(.*)", re.S)
+_ASCTIME = re.compile(
+    rb"\b([A-Za-z]{3})[a-z]*\.?\s+(\d{1,2}),?\s+" + _TIME + rb"\s+(?:([+-]\d{4}|[A-Za-z]{1,5})\s+)?(\d{4})\b(.*)", re.S
+)
 _AMERICAN = re.compile(rb"\b([A-Za-z]{3})[a-z]*\.?\s+(\d{1,2}),?\s+(\d{4}),?\s+" + _TIME + rb"\s*(.*)", re.S)
 _ISO = re.compile(rb"\b(\d{4})-(\d{1,2})-(\d{1,2})[T\s]+" + _TIME + rb"\s*(.*)", re.S)
 

@@ -118,8 +118,8 @@ def preview(data: Buffer, part: Part) -> str:
     if first.size > longest:
         # Not in the middle of a character or of an encoded one.
         body = body[: body.rfind(b"\n") + 1] or body
-    text = " ".join(_decoded(body, first).split())[:PREVIEW_LENGTH]
-    return text.replace("\0", "").rstrip()
+    text = _decoded(body, first).replace("\0", " ")
+    return " ".join(text.split())[:PREVIEW_LENGTH].rstrip()
 
 
 def _first_text(part: Part) -> Part | None:

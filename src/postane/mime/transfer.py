@@ -48,10 +48,11 @@ def _uudecode(data: bytes) -> bytes:
         line = line.rstrip(b"\r")
         if line in (b"end", b"`", b""):
             break
-        # The first character says how many octets the line holds; what follows them is padding or damage.
-        wanted = ((line[0] - 32) & 63) * 4 // 3 + 2
+        # The first character says how many octets the line holds; behind them stands padding or damage.
+        whole = ((line[0] - 32) & 63) * 4 // 3 + 3
         try:
-            decoded.append(binascii.a2b_uu(line[: wanted + 1]))
+            # A line that is too short would be filled up with zeros, many times its size.
+            decoded.append(binascii.a2b_uu(line[:whole])[: len(line)])
         except binascii.Error:
             continue
     return b"".join(decoded)

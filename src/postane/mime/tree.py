@@ -108,7 +108,7 @@ class _Scanner:
         """(offset of the line end before it, offset after it, whether it closes) for each delimiter line."""
         # The empty line of the header may be the line end of the first delimiter.
         at = body - 1
-        while self.parts_left > 0 and self.look_alikes_left > 0:
+        while self.look_alikes_left > 0:
             found = _find(self.data, needle, at, end)
             if found < 0:
                 return
@@ -118,7 +118,8 @@ class _Scanner:
                 self.look_alikes_left -= 1
                 continue
             yield found, tail.end(), tail[1] is not None
-            if tail[1] is not None:
+            # The last part that is allowed runs to the end of the multipart.
+            if tail[1] is not None or self.parts_left <= 1:
                 return
             # A delimiter's line end may be the one before the next delimiter.
             at = max(at, tail.end() - 1)
