@@ -113,6 +113,10 @@ class Pop3Session:
             case List(None) | Uidl(None) | Top():
                 async for answer in self._list(event):
                     yield answer
+            case Auth("", _):
+                # Outlook asks so; RFC 5034 has CAPA for it.
+                for answer in _lines("AUTH knows", sasl.NAMES if self._may_log_in() else ()):
+                    yield answer
             case Pass() | Auth() | AuthResponse() | User() | AuthCancelled():
                 yield await self._authorize(event)
             case Stls():
@@ -120,10 +124,6 @@ class Pop3Session:
                 yield StartTls()
             case Capa():
                 for answer in _lines("what this server can", self._capabilities()):
-                    yield answer
-            case Auth("", _):
-                # Outlook asks so; RFC 5034 has CAPA for it.
-                for answer in _lines("AUTH knows", sasl.NAMES if self._may_log_in() else ()):
                     yield answer
             case Quit():
                 yield await self._quit()
