@@ -15,7 +15,7 @@ import asyncio
 
 from postane.core.address import BadAddress, parse
 from postane.core.clock import Clock
-from postane.core.log import Log
+from postane.core.log import Log, NullLog
 from postane.core.status import Condition, MailError
 from postane.flow.accounts import Accounts, Local
 from postane.flow.deliver import Filing
@@ -53,14 +53,14 @@ class HandOver:
         filing: Filing,
         trace: Trace,
         clock: Clock,
-        log: Log,
+        log: Log | None = None,
     ) -> None:
         self._queue = queue
         self._accounts = accounts
         self._filing = filing
         self._trace = trace
         self._clock = clock
-        self._log = log
+        self._log = log or NullLog()
 
     async def deliver(
         self, leased: Leased, staged: Staged | None = None, facts: Facts | None = None
@@ -68,35 +68,37 @@ class HandOver:
         """Files the message for each recipient and reports to the queue; one result each, in order.
 
         `staged` and `facts` spare reading and scanning again what the caller has at hand; `staged` stays open.
-        Never raises MailError: the message is the queue's, so what fails now is tried again.
+        Never raises: the message is the queue's, so what fails now is tried again.
         """
         own = None
         try:
             if staged is None:
                 staged = own = await self._queue.staged(leased.message)
-            results = await self._file_all(leased, staged, facts)
-        except MailError as failure:
+            results = await self._file_all(leased, staged, facts or await self._filing.scan(staged))
+        except Exception as error:
+            failure = self._failure(leased.message, error)
             results = [self._failed(leased, recipient, failure) for recipient in leased.recipients]
         finally:
             if own is not None:
                 await own.close()
         try:
             await self._queue.finish(leased, results)
-        except MailError as failure:
+        except Exception as error:
             # Not lost, not doubled: when the lease ends it is filed again under the same delivery_id.
-            self._note(leased.message, "queue-unreachable", 0, error=failure.detail or failure.text)
+            failure = self._failure(leased.message, error)
+            self._note(leased.message, "queue-unreachable", 0, error=failure.text, detail=failure.detail)
         return results
 
-    async def run_due(self, now: int) -> int:
+    async def run_due(self) -> int:
         """Delivers everything whose time has come, also what a dead worker left; says how many recipients."""
         count = 0
-        while due := await self._queue.lease_due(now, LEASE_SECONDS, DUE_AT_ONCE):
+        while due := await self._queue.lease_due(int(self._clock.now()), LEASE_SECONDS, DUE_AT_ONCE):
             for leased in due:
                 await self.deliver(leased)
                 count += len(leased.recipients)
         return count
 
-    async def _file_all(self, leased: Leased, staged: Staged, facts: Facts | None) -> list[RecipientResult]:
+    async def _file_all(self, leased: Leased, staged: Staged, facts: Facts) -> list[RecipientResult]:
         places = asyncio.Semaphore(AT_ONCE)
 
         async def one(recipient: QueuedRecipient) -> RecipientResult:
@@ -106,17 +108,13 @@ class HandOver:
         return list(await asyncio.gather(*map(one, leased.recipients)))
 
     async def _file_one(
-        self, leased: Leased, recipient: QueuedRecipient, staged: Staged, facts: Facts | None
+        self, leased: Leased, recipient: QueuedRecipient, staged: Staged, facts: Facts
     ) -> RecipientResult:
         try:
             for account in await self._accounts_of(recipient):
                 await self._file(leased.message, recipient, account, staged, facts)
-        except MailError as failure:
-            return self._failed(leased, recipient, failure)
-        except Exception as error:  # a defect: one message must not keep the others waiting
-            self._log.exception("hand-over", trace_id=leased.message.trace_id, recipient=recipient.id)
-            mistake = MailError(Condition.BUG, "the server made a mistake here", repr(error))
-            return self._failed(leased, recipient, mistake)
+        except Exception as error:
+            return self._failed(leased, recipient, self._failure(leased.message, error))
         return RecipientResult(recipient.id, Outcome.DELIVERED)
 
     async def _accounts_of(self, recipient: QueuedRecipient) -> list[Account]:
@@ -136,7 +134,7 @@ class HandOver:
         recipient: QueuedRecipient,
         account: Account,
         staged: Staged,
-        facts: Facts | None,
+        facts: Facts,
     ) -> None:
         filed = await self._filing.file(
             account.ref,
@@ -149,6 +147,13 @@ class HandOver:
         )
         what = "filed-before" if filed.repeated else "filed"
         self._note(message, what, account.ref.id, to=recipient.address, email_id=filed.email_id)
+
+    def _failure(self, message: QueuedMessage, error: Exception) -> MailError:
+        """A defect is one message's trouble: it is told, tried again later, and keeps no other waiting."""
+        if isinstance(error, MailError):
+            return error
+        self._log.exception("hand-over failed", trace_id=message.trace_id)
+        return MailError(Condition.BUG, "the server made a mistake here", repr(error))
 
     def _failed(self, leased: Leased, recipient: QueuedRecipient, failure: MailError) -> RecipientResult:
         now = int(self._clock.now())
