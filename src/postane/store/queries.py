@@ -82,7 +82,7 @@ def changes(account: AccountRef, mailbox_id: int, since: int, limit: int | None)
     return Changes(
         modseq=at,
         changed=tuple(Changed(uid, flags, names, n, bool(new)) for uid, flags, names, n, new in sorted(changed)),
-        expunged=tuple(row[0] for row in expunged),
+        expunged=tuple(sorted(row[0] for row in expunged)),
         is_complete=since >= floor[0][0],
     )
 

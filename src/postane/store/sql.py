@@ -188,7 +188,7 @@ ORDER BY changed_modseq LIMIT ?
 EXPUNGED = """
 SELECT uid FROM entry
 WHERE account_id = ? AND mailbox_id = ? AND expunged_modseq > ? AND created_modseq <= ?
-ORDER BY uid LIMIT ?
+ORDER BY expunged_modseq LIMIT ?
 """
 KEYWORDS = "SELECT name FROM keyword WHERE account_id = ? ORDER BY id"
 KNOWN_KEYWORDS = "SELECT folded, name FROM keyword WHERE account_id = ? AND folded IN (SELECT value FROM json_each(?))"
