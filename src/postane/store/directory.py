@@ -1,6 +1,6 @@
 """Who there is, in SQL: fills the port `Directory` (`postane.store.api`).
 
-A look-up is one indexed read of a small file, some five microseconds where the
+A look-up is one indexed read of a small file, some ten microseconds where the
 database is warm; so nothing is cached here and a change by any process is seen
 by the next look-up of every other.
 

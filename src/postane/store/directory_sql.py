@@ -14,11 +14,10 @@ from postane.store.api import SLICE, AccountState
 from postane.store.script import Row, Rows, Script, just
 
 DOMAIN = "id, name, tenant_id, plaintext_login"
-ACCOUNT = (
-    "account.id, account.public_id, account.generation, address.key, account.display_name, account.state,"
-    " account.version, account.quota_bytes, account.quota_messages, account.created_at, account.incarnation"
+_ACCOUNTS = (
+    "SELECT id, public_id, generation, (SELECT key FROM address WHERE account_id = account.id), display_name, state,"
+    " version, quota_bytes, quota_messages, created_at, incarnation FROM account"
 )
-_ACCOUNTS = f"SELECT {ACCOUNT} FROM account JOIN address ON address.account_id = account.id"  # noqa: S608  # constants
 
 
 def _advance(ids: int = 0) -> Script[int]:
@@ -84,20 +83,20 @@ def _domain_id(name: str) -> Script[int]:
 
 
 def account(key: str) -> Script[Rows]:
-    return just(f"{_ACCOUNTS} WHERE address.key = ?", (key,))
+    return just(f"{_ACCOUNTS} WHERE id = (SELECT account_id FROM address WHERE key = ?)", (key,))  # noqa: S608
 
 
 def account_by_id(account_id: int) -> Script[Rows]:
-    return just(f"{_ACCOUNTS} WHERE account.id = ?", (account_id,))
+    return just(f"{_ACCOUNTS} WHERE id = ?", (account_id,))
 
 
 def accounts(domain_name: str | None, after: int) -> Script[Rows]:
     """The next slice, by id."""
     if domain_name is None:
-        return just(f"{_ACCOUNTS} WHERE account.id > ? ORDER BY account.id LIMIT {SLICE}", (after,))
+        return just(f"{_ACCOUNTS} WHERE id > ? ORDER BY id LIMIT {SLICE}", (after,))
     return just(
-        f"{_ACCOUNTS} JOIN domain ON domain.id = address.domain_id WHERE domain.name = ? AND address.account_id > ?"
-        f" ORDER BY address.account_id LIMIT {SLICE}",
+        f"{_ACCOUNTS} WHERE id IN (SELECT account_id FROM address WHERE domain_id = (SELECT id FROM domain"  # noqa: S608
+        f" WHERE name = ?) AND account_id > ? ORDER BY account_id LIMIT {SLICE}) ORDER BY id",
         (domain_name, after),
     )
 
