@@ -154,8 +154,10 @@ def criterion(key: SearchKey, view: View) -> Criterion:
             held = key_ranges(key, view)
             return _certain((), lambda part: part.bits(_lies_in(held, view.index(uid)) for uid in part.uids))
         case SearchFlag(flag, is_set):
+            wanted = int(flag)  # a plain number: these are compared by the thousand
             return _certain(
-                (Column.FLAGS,), lambda part: part.bits(bool(b & flag) is is_set for b in part.columns[Column.FLAGS])
+                (Column.FLAGS,),
+                lambda part: part.bits([bool(bits & wanted) is is_set for bits in part.columns[Column.FLAGS]]),
             )
         case SearchKeyword(keyword, is_set):
             return _keyword(keyword.lower(), is_set)

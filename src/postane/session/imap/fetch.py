@@ -31,6 +31,7 @@ from postane.session.imap.view import Access, View
 from postane.store.api import AccountRef, Column, FlagChange, MailStore
 
 _OF_BLOBS = (Column.PREFIX, Column.BLOB, Column.BLOB_SIZE, Column.PARTS)
+_SEEN = int(Flag.SEEN)  # a plain number: these are compared by the thousand
 _SETS_SEEN = frozenset({FetchItem.RFC822, FetchItem.RFC822_TEXT})
 
 
@@ -55,7 +56,7 @@ class Plan:
     def unseen(self, rows: Sequence[tuple[Any, ...]]) -> list[int]:
         if not self.marks_seen:
             return []
-        return [row[0] for row in rows if not row[self._flags] & Flag.SEEN]
+        return [row[0] for row in rows if not row[self._flags] & _SEEN]
 
     async def message(self, mail: MailStore, account: AccountRef, row: tuple[Any, ...]) -> Message:
         prefix, blob, size, parts = (row[place] for place in self._of_blobs)

@@ -124,7 +124,7 @@ FEW = 24
 
 # A field begins with the line end before it and leaves its own to the next: an expression whose first octet is fixed
 # is searched at memchr's speed.
-_VALUE = rb"[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*"
+_VALUE = rb"[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+"
 _FIELD = re.compile(rb"\n([!-9;-~]+)" + _VALUE)
 
 
@@ -138,10 +138,22 @@ def header_filter(section: Section) -> Callable[[bytes], bytes] | None:
     is_not = section.text is SectionText.HEADER_FIELDS_NOT
     if len(section.fields) > FEW:
         return _filter_many(section.fields, is_not)
-    field = re.compile(rb"\n(?:%b)" % b"|".join(map(re.escape, section.fields)) + _VALUE, re.IGNORECASE)
+    field = re.compile(rb"\n(?:%b)" % _any_of(section.fields) + _VALUE)
     if is_not:
         return lambda header: field.sub(b"", b"\n" + header)[1:]
     return lambda header: _ended(b"".join(field.findall(b"\n" + header)), header)
+
+
+def _any_of(names: tuple[bytes, ...]) -> bytes:
+    """An expression for any of the names, without case; a first letter that is a plain literal rules most lines out."""
+    by_first: dict[bytes, list[bytes]] = {}
+    for name in names:
+        by_first.setdefault(name[:1].lower(), []).append(re.escape(name[1:]))
+    return b"|".join(
+        b"%b(?i:%b)" % (re.escape(letter), b"|".join(rests))
+        for first, rests in by_first.items()
+        for letter in dict.fromkeys((first.upper(), first))
+    )
 
 
 def _filter_many(names: tuple[bytes, ...], is_not: bool) -> Callable[[bytes], bytes]:

@@ -101,6 +101,8 @@ class View:
 
     async def refresh(self) -> None:
         """Note what has changed; nothing is said, and no sequence number moves."""
+        if await self._mail.modseq(self._account) == self.modseq:  # most often, and for a fraction of the work
+            return
         changes = await self._mail.changes(self._account, self.mailbox.id, self.modseq)
         if changes.mailbox_gone:
             self.is_deleted = True
