@@ -27,47 +27,20 @@ class Flaw(IntFlag):
     LONG_LINE = 8
 
 
-class DotReader:
-    """Stuffed bytes in, plain text out.  `line_limit` counts the octets of a line with its CRLF, without its stuffing.
+class Inspector:
+    """Looks for flaws in plain text given in pieces, of which none may end between a CR and its LF.
 
-    `finished` once the end has come; `rest` is then what came behind it.
+    `line_limit` counts the octets of a line with its CRLF.
     """
 
-    __slots__ = ("_column", "_held", "_line_limit", "_virtual", "finished", "flaws", "rest")
+    __slots__ = ("_column", "_line_limit", "flaws")
 
     def __init__(self, line_limit: int) -> None:
         self._line_limit = line_limit
-        self._held = b"\r\n"  # the end of the command's own line, given to nobody
-        self._virtual = 2
         self._column = 0
         self.flaws = Flaw.NONE
-        self.finished = False
-        self.rest = b""
 
-    def feed(self, data: bytes) -> bytes:
-        """The text that is now certain; b"" where it is none yet.  Not to be called once `finished`."""
-        data = self._held + data
-        end = data.find(_END)
-        if end >= 0:
-            self.finished = True
-            self.rest = data[end + len(_END) :]
-            self._held = b""
-            raw = data[: end + 2]
-        else:
-            certain = len(data) - _undecided(data)
-            self._held = data[certain:]
-            raw = data[:certain]
-        # A stuffed dot stands behind CRLF only, and no two such places overlap.
-        text = raw.replace(b"\r\n.", b"\r\n")
-        if self._virtual and text:
-            text = text[self._virtual :]
-            self._virtual = 0
-        if text:
-            self._inspect(text)
-        return text
-
-    def _inspect(self, text: bytes) -> None:
-        # A CR is held until the octet behind it is known: no pair is ever cut.
+    def look(self, text: bytes) -> None:
         pairs = text.count(b"\r\n")
         if text.count(b"\r") != pairs:
             self.flaws |= Flaw.BARE_CR
@@ -88,6 +61,49 @@ class DotReader:
             start, room = last + 1, self._line_limit
         newline = text.rfind(b"\n")
         self._column = len(text) - newline - 1 if newline >= 0 else self._column + len(text)
+
+
+class DotReader:
+    """Stuffed bytes in, plain text out.  `line_limit` is the inspector's: a line's stuffing is not counted.
+
+    `finished` once the end has come; `rest` is then what came behind it.
+    """
+
+    __slots__ = ("_held", "_inspector", "_virtual", "finished", "rest")
+
+    def __init__(self, line_limit: int) -> None:
+        self._inspector = Inspector(line_limit)
+        self._held = b"\r\n"  # the end of the command's own line, given to nobody
+        self._virtual = 2
+        self.finished = False
+        self.rest = b""
+
+    @property
+    def flaws(self) -> Flaw:
+        return self._inspector.flaws
+
+    def feed(self, data: bytes) -> bytes:
+        """The text that is now certain; b"" where it is none yet.  Not to be called once `finished`."""
+        data = self._held + data
+        end = data.find(_END)
+        if end >= 0:
+            self.finished = True
+            self.rest = data[end + len(_END) :]
+            self._held = b""
+            raw = data[: end + 2]
+        else:
+            certain = len(data) - _undecided(data)
+            self._held = data[certain:]
+            raw = data[:certain]
+        # A stuffed dot stands behind CRLF only, and no two such places overlap.
+        text = raw.replace(b"\r\n.", b"\r\n")
+        if self._virtual and text:
+            text = text[self._virtual :]
+            self._virtual = 0
+        if text:
+            # A CR is held until the octet behind it is known: no pair is ever cut.
+            self._inspector.look(text)
+        return text
 
 
 def _undecided(data: bytes) -> int:

@@ -9,50 +9,33 @@ from __future__ import annotations
 
 from postane.core.limits import SmtpLimits
 from postane.core.status import Condition, MailError
-from postane.proto.dots import Flaw
+from postane.proto.dots import Flaw, Inspector
 
 
 class ChunkReader:
     """BDAT's octets, looked at as `DotReader` looks at DATA's.  A CR waits for the octet behind it, over chunks too."""
 
-    __slots__ = ("_column", "_held", "_line_limit", "flaws")
+    __slots__ = ("_held", "_inspector")
 
     def __init__(self, line_limit: int) -> None:
-        self._line_limit = line_limit
+        self._inspector = Inspector(line_limit)
         self._held = b""
-        self._column = 0
-        self.flaws = Flaw.NONE
+
+    @property
+    def flaws(self) -> Flaw:
+        return self._inspector.flaws
 
     def feed(self, data: bytes) -> bytes:
         text = self._held + data if self._held else data
         self._held = b""
         if text.endswith(b"\r"):
             text, self._held = text[:-1], b"\r"
-        pairs = text.count(b"\r\n")
-        if text.count(b"\r") != pairs:
-            self.flaws |= Flaw.BARE_CR
-        if text.count(b"\n") != pairs:
-            self.flaws |= Flaw.BARE_LF
-        if b"\0" in text:
-            self.flaws |= Flaw.NUL
-        self._measure(text)
+        self._inspector.look(text)
         return text
 
     def finish(self) -> None:
         """After the last chunk: a CR that still waits is bare."""
-        if self._held:
-            self.flaws |= Flaw.BARE_CR
-
-    def _measure(self, text: bytes) -> None:
-        start, room = 0, self._line_limit - self._column
-        while len(text) - start >= room:
-            last = text.rfind(b"\n", start, start + room)
-            if last < 0:
-                self.flaws |= Flaw.LONG_LINE
-                break
-            start, room = last + 1, self._line_limit
-        newline = text.rfind(b"\n")
-        self._column = len(text) - newline - 1 if newline >= 0 else self._column + len(text)
+        self._inspector.look(self._held)
 
 
 class Incoming:
