@@ -41,12 +41,9 @@ class DataFolder:
         return self.path / "run"
 
     @property
-    def certificate(self) -> Path:
-        return self.path / "tls" / "cert.pem"
-
-    @property
-    def key(self) -> Path:
-        return self.path / "tls" / "key.pem"
+    def tls(self) -> Path:
+        """Where the self-signed certificate is kept."""
+        return self.path / "tls"
 
     @contextmanager
     def as_owner(self) -> Iterator[None]:

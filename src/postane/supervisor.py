@@ -160,7 +160,9 @@ class Supervisor:
 
     def _let_go(self) -> None:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # Until the process listens to TERM itself there is nothing to finish.
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         # The terminal says INT and HUP to every process of ours; the supervisor alone answers.
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)

@@ -5,6 +5,6 @@ from __future__ import annotations
 
 def main() -> None:
     """The program's entry."""
-    from postane.cli.program import run  # noqa: PLC0415 - nothing is read before it is wanted
+    from postane.cli.program import run
 
     run()

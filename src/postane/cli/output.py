@@ -51,8 +51,8 @@ class Output:
         if self.as_json or not sys.stderr.isatty():
             yield Bar(None, None)
             return
-        from rich.console import Console  # noqa: PLC0415 - 100 ms that most commands need not spend
-        from rich.progress import (  # noqa: PLC0415
+        from rich.console import Console
+        from rich.progress import (
             BarColumn,
             DownloadColumn,
             Progress,
@@ -92,7 +92,7 @@ def _write(text: str) -> None:
 
 
 def _laid_out(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> str:
-    from rich.cells import cell_len  # noqa: PLC0415 - how wide a letter is on a terminal
+    from rich.cells import cell_len
 
     titled = [[column.replace("_", " ") for column in columns], *rows]
     widths = [max(cell_len(row[i]) for row in titled) for i in range(len(columns))]

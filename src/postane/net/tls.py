@@ -67,6 +67,22 @@ def make_self_signed(folder: Path, names: Sequence[str]) -> CertificateFiles:
     return files
 
 
+def cover_names(files: CertificateFiles, names: Sequence[str]) -> bool:
+    """Makes a self-signed certificate anew where one of `names` is missing in it: the same key, the old names kept.
+
+    Says whether it did.
+    """
+    known = names_of(read_certificate(files.certificate))
+    if set(names) <= set(known):
+        return False
+    key = _read_key(files.key)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise BadCertificate(files.key, "it is no key of our own making", "remove both files to have new ones made")
+    certificate = _self_signed(key, [*names, *known])
+    _write(files.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    return True
+
+
 def _self_signed(key: ec.EllipticCurvePrivateKey, names: Sequence[str]) -> x509.Certificate:
     # The subject holds 64 characters at most; clients read the alternative names.
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])

@@ -15,9 +15,8 @@ from itertools import islice
 from typing import BinaryIO
 
 from postane.core.clock import Clock
-from postane.core.limits import MimeLimits
 from postane.core.status import Condition, MailError
-from postane.flow.deliver import Filing, facts_of
+from postane.flow.deliver import Filing
 from postane.flow.exchange.parcel import CHUNK, Parcel, Reader
 from postane.store.api import INBOX, AccountRef, CreateMailbox, Facts, MailStore, Staged, Staging
 
@@ -48,12 +47,11 @@ class _Waiting:
 
 
 class BringIn:
-    def __init__(self, mail: MailStore, staging: Staging, filing: Filing, clock: Clock, limits: MimeLimits) -> None:
+    def __init__(self, mail: MailStore, staging: Staging, filing: Filing, clock: Clock) -> None:
         self._mail = mail
         self._staging = staging
         self._filing = filing
         self._clock = clock
-        self._limits = limits
 
     async def run(
         self, account: AccountRef, reader: Reader, into: str, line_ends: LineEnds = LineEnds.MEND
@@ -95,8 +93,7 @@ class BringIn:
             await writer.abort()
             raise
         staged = await writer.finish()
-        facts = await asyncio.to_thread(facts_of, staged.view(), self._limits)
-        return _Waiting(parcel, mailbox, staged, facts)
+        return _Waiting(parcel, mailbox, staged, await self._filing.scan(staged))
 
     async def _file(self, account: AccountRef, one: _Waiting) -> Brought:
         parcel = one.parcel

@@ -1,0 +1,134 @@
+"""The timed process: what is due by the clock rather than by a client.
+
+Queued recipients whose hand-over a dead worker left, marked mail whose time has
+come, files nobody names, old traces, and a certificate for new domains.  A job
+that fails is logged and tried again at its next turn; it never stops the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from postane.app import Stores, hand_over, open_stores
+from postane.config.settings import Settings
+from postane.control import CertificateChanged, Ready, Reload, encode
+from postane.core.log import Log
+from postane.flow.accounts import Accounts, LoginPolicy
+from postane.flow.passwords import Passwords
+from postane.logs import make_log
+from postane.net.hints import DatagramHints
+from postane.prepare import have_certificate
+from postane.store.api import Purge
+from postane.supervisor import Assignment
+from postane.worker import flush_trace, obey, run_loop
+
+DAY = 86_400
+TRACE_DAYS = 30
+PURGE_SLICE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`every` seconds, first as soon as the process is there."""
+
+    name: str
+    every: float
+    work: Callable[[], Awaitable[None]]
+
+
+def run(assignment: Assignment) -> None:
+    run_loop(_serve(assignment))
+
+
+async def _serve(assignment: Assignment) -> None:
+    settings = assignment.settings
+    log = make_log(settings.log, "timed")
+    hints = DatagramHints(assignment.folder.run, "timed")
+    hints.start()
+    stores = open_stores(assignment.folder.path, "timed", hints, settings.limits)
+    timed = _Timed(assignment, stores, log)
+    try:
+        await timed.run()
+    finally:
+        hints.close()
+        await stores.close()
+
+
+class _Timed:
+    def __init__(self, assignment: Assignment, stores: Stores, log: Log) -> None:
+        self._assignment = assignment
+        self._settings: Settings = assignment.settings
+        self._stores = stores
+        self._log = log
+        self._passwords = Passwords(stores.clock, self._settings.limits.login)
+        accounts = Accounts(stores.directory, self._passwords, LoginPolicy())
+        self._hand_over = hand_over(stores, accounts, self._settings.limits, log)
+        self._directory_version = -1
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        obey(self._assignment.control, self._reload, stop.set)
+        tasks = [loop.create_task(self._repeat(job)) for job in self._jobs()]
+        tasks.append(loop.create_task(flush_trace(self._stores)))
+        self._assignment.control.send(encode(Ready()))
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._passwords.close()
+
+    def _jobs(self) -> tuple[Job, ...]:
+        return (
+            Job("certificate", 1.0, self._cover_new_domains),
+            Job("queue", 10.0, self._deliver_due),
+            Job("purge", 3600.0, self._purge),
+            Job("sweep", 6 * 3600.0, self._sweep),
+            Job("trace", 3600.0, self._prune_trace),
+        )
+
+    async def _repeat(self, job: Job) -> None:
+        while True:
+            try:
+                await job.work()
+            except Exception:
+                self._log.exception("job.failed", job=job.name)
+            await asyncio.sleep(job.every)
+
+    def _reload(self, message: Reload) -> None:
+        self._settings = message.settings
+        self._log = make_log(message.settings.log, "timed")
+
+    # ------------------------------------------------------------ jobs
+
+    async def _cover_new_domains(self) -> None:
+        version = await self._stores.directory.version()
+        if version == self._directory_version or self._settings.tls.certificate:
+            return
+        if await have_certificate(self._assignment.folder, self._settings, self._stores.directory):
+            self._assignment.control.send(encode(CertificateChanged()))
+        self._directory_version = version
+
+    async def _deliver_due(self) -> None:
+        await self._hand_over.run_due()
+
+    async def _purge(self) -> None:
+        """STORE.md rule 4: what was marked is removed when the settings say, in small commits."""
+        before = int(self._stores.clock.now()) - self._settings.server.undelete_days * DAY
+        async for account in self._stores.directory.accounts():
+            purged = PURGE_SLICE
+            while purged >= PURGE_SLICE:
+                purged = (await self._stores.mail.write(account.ref, Purge(before, PURGE_SLICE))).messages
+
+    async def _sweep(self) -> None:
+        await self._stores.mail.sweep_incoming()
+        await self._stores.queue.sweep()
+        async for account in self._stores.directory.accounts():
+            await self._stores.mail.sweep(account.ref)
+
+    async def _prune_trace(self) -> None:
+        await self._stores.trace.prune(TRACE_DAYS)
