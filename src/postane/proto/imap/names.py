@@ -19,7 +19,7 @@ from postane.core.status import Condition, MailError
 _SHIFT = re.compile(rb"&([A-Za-z0-9+,]*)-")
 _PLAIN = re.compile(rb"[\x20-\x7e]*\Z")
 _SAFE = re.compile(r"[ -%'-~]*\Z")
-_ENCODED = re.compile(r"[^ -%'-~]+|&")
+_ENCODED = re.compile(r"[^ -~]+|&")
 # RFC 5198 2: no controls; U+2028 and U+2029 would end a line for whoever shows the name.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 

@@ -41,7 +41,7 @@ from postane.proto.imap.command import (
 from postane.proto.imap.framing import ENDLESS, Drain, LiteralMark, Progress, literal_mark
 from postane.proto.imap.legality import illegal
 from postane.proto.imap.response import condition, continuation
-from postane.proto.imap.syntax import decode_base64, parse, tag_of
+from postane.proto.imap.syntax import decode_base64, parse, tag_of, unknown
 
 _GO_AHEAD = continuation("OK")
 
@@ -238,6 +238,9 @@ class ImapEngine:
     def _read_mark(self, line: bytes, mark: LiteralMark) -> object | None:
         """A line has ended with the size of a literal."""
         if not self._pieces:
+            wrong = unknown(line)
+            if wrong is not None:
+                return self._refuse(wrong, mark)
             self._is_append = is_append(line)
         if self._is_append:
             head = append_head(b"".join((*self._pieces, line[: mark.start])), self._limits)

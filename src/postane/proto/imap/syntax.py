@@ -60,12 +60,10 @@ _AS_NO = {Condition.MAILBOX_BAD_NAME: b"CANNOT", Condition.BAD_CHARSET: b"BADCHA
 def parse(data: bytes, limits: ImapLimits) -> Command | Wrong:
     """`data` is the whole command without its last line end."""
     head = _HEAD.match(data)
-    if head is None:
-        return _without_command(data)
-    tag, word = head.groups()
-    parser = _PARSERS.get(word.upper())
-    if parser is None:
-        return Wrong(tag, f"There is no command {word[:40].decode('ascii')}")
+    parser = _PARSERS.get(head[2].upper()) if head else None
+    if head is None or parser is None:
+        return _without_command(data, head)
+    tag = head[1]
     cursor = Cursor(data, head.end(), limits)
     try:
         command = parser(tag, cursor)
@@ -73,6 +71,21 @@ def parse(data: bytes, limits: ImapLimits) -> Command | Wrong:
     except MailError as error:
         return wrong(tag, error)
     return command
+
+
+def unknown(line: bytes) -> Wrong | None:
+    """What is wrong with the first line of a command, where it names none that there is."""
+    head = _HEAD.match(line)
+    return None if head and head[2].upper() in _PARSERS else _without_command(line, head)
+
+
+def _without_command(data: bytes, head: re.Match[bytes] | None) -> Wrong:
+    if head is not None:
+        return Wrong(head[1], f"There is no command {head[2][:40].decode('ascii')}")
+    tag = tag_of(data)
+    if tag:
+        return Wrong(tag, "A command expected after the tag")
+    return Wrong(b"", "A tag and a command expected" if data else "The line is empty")
 
 
 def wrong(tag: bytes, error: MailError) -> Wrong:
@@ -83,13 +96,6 @@ def tag_of(data: bytes) -> bytes:
     """The tag a broken command begins with, b"" where it has none."""
     found = _TAG.match(data)
     return found[0] if found else b""
-
-
-def _without_command(data: bytes) -> Wrong:
-    tag = tag_of(data)
-    if tag:
-        return Wrong(tag, "A command expected after the tag")
-    return Wrong(b"", "A tag and a command expected" if data else "The line is empty")
 
 
 # ---------------------------------------------------------------- any state, not authenticated
