@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
+from types import AsyncGeneratorType
 
 from postane.core.dialogue import (
     Body,
@@ -57,7 +58,7 @@ class Stopping:
 
 
 class _Gone(Exception):
-    """The connection is of no more use; nothing more is to be said."""
+    """The connection is of no more use; what is queued (a TLS alert) may go out, nothing more is said."""
 
 
 async def converse(
@@ -83,7 +84,6 @@ async def converse(
         await conversation.run(implicit_tls)
     except _Gone as gone:
         log.info("connection.dropped", reason=str(gone))
-        stream.abort()
     except asyncio.CancelledError:
         stream.abort()
         raise
@@ -195,16 +195,21 @@ class _Conversation:
                     self._over = True
                 else:
                     self._engine.send(answer)
-                    await self._gather()
-        except asyncio.CancelledError:
-            if not self._stream.is_lost or self._task is None or self._task.uncancel():
-                raise
-            raise _Gone("the peer went while its answer was being made") from None
+                    if self._gather():
+                        await self._flush()
+        except BaseException as failure:
+            await _finish(answers)
+            if isinstance(failure, asyncio.CancelledError) and self._is_ours():
+                raise _Gone("the peer went while its answer was being made") from None
+            raise
         finally:
             self._handling = False
-            await _finish(answers)
         # What the engine says of its own accord, where a session had no answer.
-        await self._gather()
+        self._gather()
+
+    def _is_ours(self) -> bool:
+        """Whether a cancellation came from `cancel_answer`, and from nobody else besides."""
+        return self._stream.is_lost and self._task is not None and not self._task.uncancel()
 
     def cancel_answer(self) -> None:
         """The stream is lost: nobody waits for the answer that is being made."""
@@ -222,20 +227,20 @@ class _Conversation:
                 if left < 0:
                     break
                 self._engine.send(Piece(chunk))
-                await self._gather()
+                if self._gather():
+                    await self._flush()
         finally:
             await _finish(body.chunks)
         if left:
             raise _Gone(f"a body of {body.length} octets had {body.length - left}")
         self._in_body = False
 
-    async def _gather(self) -> None:
+    def _gather(self) -> bool:
+        """Takes what the engine says; true where it is time to write."""
         if output := self._engine.take_output():
             self._ready.append(output)
             self._ready_size += len(output)
-            if self._ready_size >= FLUSH:
-                await self._flush()
-                await self._give_way()
+        return self._ready_size >= FLUSH
 
     async def _flush(self) -> None:
         self._write()
@@ -243,6 +248,7 @@ class _Conversation:
         handling, self._handling = self._handling, False
         if not await self._stream.drain():
             raise _Gone("the peer went")
+        await self._give_way()
         self._handling = handling
 
     def _write(self) -> None:
@@ -252,6 +258,7 @@ class _Conversation:
             self._ready_size = 0
 
     async def _give_way(self) -> None:
+        """Others get their turn where this connection has had its own."""
         if self._loop.time() - self._turn > TURN:
             await asyncio.sleep(0)
             self._turn = self._loop.time()
@@ -287,5 +294,5 @@ class _Conversation:
 
 async def _finish(answers: AsyncIterator[object]) -> None:
     """An iterator left in the middle lets go of what it holds now, not when it is collected."""
-    if isinstance(answers, AsyncGenerator):
+    if isinstance(answers, AsyncGeneratorType):
         await answers.aclose()

@@ -323,7 +323,8 @@ def _numbers(rest: bytes, least: int, most: int) -> list[int]:
 
 def _bare(event: Event) -> Callable[[bytes], Event]:
     def parse(rest: bytes) -> Event:
-        _numbers(rest, 0, 0)
+        if rest:
+            _numbers(rest, 0, 0)
         return event
 
     return parse

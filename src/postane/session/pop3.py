@@ -43,6 +43,9 @@ from postane.proto.pop3 import (
 from postane.session.maildrop import Maildrop
 from postane.session.services import Services
 
+# What a busy client asks most: answered without a generator inside the generator.
+_OF_ONE_LINE = (Noop, Stat, Dele, Rset, Refused)
+
 
 class Pop3Session:
     """Implements `postane.core.dialogue.Session`."""
@@ -75,8 +78,11 @@ class Pop3Session:
         try:
             if self._is_doubted:
                 await self._check_identity()
-            async for answer in self._answers(event):
-                yield answer
+            if isinstance(event, _OF_ONE_LINE):
+                yield self._line(event)
+            else:
+                async for answer in self._answers(event):
+                    yield answer
         except MailError as error:
             if self._is_in_listing:
                 raise  # in the middle of an answer there is no way to say it
@@ -110,7 +116,11 @@ class Pop3Session:
             case Retr(number):
                 async for answer in self._retrieve(number):
                     yield answer
-            case List(None) | Uidl(None) | Top():
+            case List(int(number)):
+                yield Ok(f"{number} {self._drop.size(number)}")
+            case Uidl(int(number)):
+                yield Ok(f"{number} {await self._drop.uidl(number)}")
+            case List() | Uidl() | Top():
                 async for answer in self._list(event):
                     yield answer
             case Auth("", _):
@@ -138,29 +148,23 @@ class Pop3Session:
             case Closed():
                 pass
             case _:
-                yield await self._simple(event)
+                raise TypeError(f"{event!r} is no event of POP3")
 
-    async def _simple(self, event: object) -> Answer:
+    def _line(self, event: Noop | Stat | Dele | Rset | Refused) -> Answer:
         match event:
+            case Noop():
+                return Ok("here")
             case Stat():
                 return Ok(f"{self._drop.count} {self._drop.octets}")
-            case List(int(number)):
-                return Ok(f"{number} {self._drop.size(number)}")
-            case Uidl(int(number)):
-                return Ok(f"{number} {await self._drop.uidl(number)}")
             case Dele(number):
                 self._drop.delete(number)
                 return Ok(f"message {number} goes at QUIT")
-            case Noop():
-                return Ok("here")
             case Rset():
                 self._drop.undelete_all()
                 return Ok(f"{self._drop.count} messages ({self._drop.octets} octets)")
             case Refused(condition, text):
                 self._exchange = None
                 raise MailError(condition, text)
-            case _:
-                raise TypeError(f"{event!r} is no event of POP3")
 
     # ------------------------------------------------------------ the connection
 
