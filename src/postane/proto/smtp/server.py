@@ -317,17 +317,19 @@ class SmtpEngine:
             raise refusal(Condition.LINE_TOO_LONG, "the line is too long")
         if verb is Verb.BDAT:
             return self._begin_chunk(rest)
-        self._permit(verb, rest)
+        after = self._permit(verb, rest)
         event = self._event(verb, rest)
-        self._after = NEXT[self.state, verb]
+        self._after = after
         return event
 
-    def _permit(self, verb: Verb, rest: str) -> None:
+    def _permit(self, verb: Verb, rest: str) -> State:
+        """The state after a positive answer."""
         if verb is Verb.EXPN:
             raise refusal(Condition.NOT_IMPLEMENTED, "who is behind an address is told to nobody")
         if verb is Verb.AUTH and self._mode is not Mode.SUBMISSION:
             raise refusal(Condition.NOT_IMPLEMENTED, "log in on port 465 (TLS) or 587 (STARTTLS), not here")
-        if (self.state, verb) not in NEXT:
+        after = NEXT.get((self.state, verb))
+        if after is None:
             raise refusal(Condition.BAD_SEQUENCE, EXPECTED[self.state])
         if verb is Verb.AUTH and self._authenticated:
             raise refusal(Condition.BAD_SEQUENCE, "you are logged in already")  # RFC 4954 4
@@ -335,11 +337,12 @@ class SmtpEngine:
             raise refusal(Condition.BAD_ARGUMENT, "say VRFY and whom")
         if verb in _BARE and rest:
             raise refusal(Condition.BAD_ARGUMENT, f"{verb.value} takes nothing behind it")
+        return after
 
     def _event(self, verb: Verb, rest: str) -> object:
+        if verb in _PLAIN:
+            return _PLAIN[verb]()
         match verb:
-            case Verb.HELO | Verb.EHLO | Verb.LHLO:
-                return self._hello_event(verb, rest)
             case Verb.MAIL:
                 mail = syntax.mail(rest, self._mode, self._limits.message_bytes)
                 self._utf8 = mail.utf8
@@ -353,7 +356,7 @@ class SmtpEngine:
             case Verb.HELP:
                 return Help(rest)
             case _:
-                return _PLAIN[verb]()
+                return self._hello_event(verb, rest)
 
     def _hello_event(self, verb: Verb, name: str) -> Hello:
         if not name or len(name) > MAX_DOMAIN:

@@ -9,6 +9,8 @@ from postane.proto.smtp.syntax import Verb
 
 
 class State(Enum):
+    __hash__ = object.__hash__  # as Verb's
+
     START = "start"
     """Nobody has said hello, or TLS has just begun (RFC 3207 4.2)."""
     READY = "ready"

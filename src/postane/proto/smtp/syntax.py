@@ -44,6 +44,9 @@ NEEDS_UTF8 = Reply(553, "5.6.7", "say SMTPUTF8 with MAIL to use an address that 
 class Verb(Enum):
     """Every command we know, also those we only refuse by name."""
 
+    # Enum's own is a Python function, and these are looked up several times a command.
+    __hash__ = object.__hash__
+
     HELO = "HELO"
     EHLO = "EHLO"
     LHLO = "LHLO"
