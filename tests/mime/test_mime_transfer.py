@@ -30,6 +30,12 @@ def test_base64_with_padding_in_the_middle(first: bytes, second: bytes) -> None:
     assert decode_body(encoded, b"BASE64") == first + second
 
 
+def test_plain_text_behind_base64_is_left_out() -> None:
+    footer = b"\r\n\r\n____\r\nTo leave the list: http://list.example/\r\n"
+
+    assert decode_body(base64.b64encode(b"body") + footer, b"BASE64") == b"body"
+
+
 @given(st.binary(max_size=300))
 def test_quoted_printable(data: bytes) -> None:
     assert decode_body(quopri.encodestring(data), b"QUOTED-PRINTABLE") == data.replace(b"\r\n", b"\n") or b"\r" in data

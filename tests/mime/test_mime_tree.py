@@ -259,6 +259,18 @@ def test_odd_structures(data: bytes, expected: object) -> None:
     assert shape(scan(data.replace(b"\n", b"\r\n"), LIMITS)) == expected
 
 
+def test_a_boundary_and_a_charset_in_the_extended_form() -> None:
+    """RFC 2231 4, and the continuations of 3."""
+    data = (
+        b"Content-Type: multipart/mixed; boundary*0*=us-ascii''a%2; boundary*1*=0b\n\n"
+        b"--a b\nContent-Type: text/plain; charset*=us-ascii'en'utf-8\n\nx\n--a b--\n"
+    )
+    root = scan(data, LIMITS)
+
+    assert [body(data, part) for part in root.children] == [b"x"]
+    assert unpack(pack(root)).children[0].params == ((b"CHARSET", b"utf-8"),)
+
+
 def test_the_line_end_before_a_delimiter_belongs_to_it() -> None:
     header = b"Content-Type: multipart/mixed; boundary=a\r\n\r\n"
     data = header + b"--a\r\n\r\nx\r\n\r\n--a\r\nX: y\r\n\r\n--a\r\n\r\n\n--a--\r\n"

@@ -35,7 +35,7 @@ from postane.mime.words import decode_words
         (b"=?iso-8859-9?Q?=DDzmir?=", "İzmir"),
         (b"=?utf-8?Q?a b?=", "a b"),
         (b"=?utf-8?B?YQ?=", "a"),
-        (b"=?utf-8?B?YQ=bad!?=", "am\ufffd"),
+        (b"=?utf-8?B?YQ==bad!?=", "a"),
         (b"x =?utf-8?Q?unfinished", "x =?utf-8?Q?unfinished"),
         (b'"=?utf-8?Q?=C3=87?=" <a@b>', '"Ç" <a@b>'),
         (b"one\r\n two \n\tthree", "one two three"),

@@ -163,11 +163,14 @@ class _AddressList:
 
     def flush(self) -> None:
         """The address is over; what was gathered becomes one."""
+        if not self.words and self.angle is None:
+            self.comment, self.spaced = b"", False
+            return
         if self.angle is not None:
             self.add_angle(self.angle)
         elif self.last_at >= 0:
             self.add_bare()
-        elif self.words:
+        else:
             self.add(self.comment, None, _phrase(self.words), b"")
         self.clear()
 

@@ -38,10 +38,6 @@ class ContentType:
     subtype: bytes
     params: Params = ()
 
-    def param(self, name: bytes) -> bytes | None:
-        """By lower-case name, in wire form."""
-        return find_param(self.params, name)
-
 
 TEXT_PLAIN = ContentType(b"TEXT", b"PLAIN")
 

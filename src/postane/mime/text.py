@@ -17,7 +17,7 @@ from postane.core.limits import KIB, MimeLimits
 from postane.core.message import Part
 from postane.mime.charset import decode
 from postane.mime.header import Buffer, split_fields
-from postane.mime.params import find_param
+from postane.mime.params import decoded_param
 from postane.mime.transfer import decode_body
 from postane.mime.words import decode_words
 
@@ -103,8 +103,7 @@ def text_of(data: Buffer, part: Part) -> Iterator[str]:
 
 
 def _decoded(body: bytes, part: Part) -> str:
-    charset = find_param(part.params, b"charset") or b""
-    text = decode(decode_body(body, part.encoding), charset.decode("ascii", "replace"))
+    text = decode(decode_body(body, part.encoding), decoded_param(part.params, b"charset") or "")
     return html_to_text(text) if part.subtype == b"HTML" else text
 
 

@@ -1,7 +1,7 @@
 """Content transfer encodings (RFC 2045 6), read tolerantly and in linear time; never raises.
 
-Base64 may hold anything between its characters and lack padding or have it in
-the middle; quoted-printable may hold bare "="; uuencode lines may be too long.
+Base64 may hold anything between its characters, lack padding or go on behind
+it; quoted-printable may hold bare "="; uuencode lines may be too long.
 An encoding that is not known is taken as it is.
 """
 
@@ -13,6 +13,7 @@ import re
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NOT_BASE64 = bytes(octet for octet in range(256) if octet not in _BASE64)
 _PADDING = re.compile(rb"=[=\s]*")
+_MOST_RUNS = 10_000
 _UU_BEGIN = re.compile(rb"(?:\A|\n)begin [0-7]{3,4} [^\n]*\n")
 _UU_ENCODINGS = frozenset((b"X-UUENCODE", b"UUENCODE", b"X-UUE", b"X-UU"))
 
@@ -29,8 +30,15 @@ def decode_body(data: bytes, encoding: bytes) -> bytes:
 
 
 def base64_bytes(text: bytes) -> bytes:
-    runs = [run.translate(None, _NOT_BASE64) for run in _PADDING.split(text)]
-    return b"".join(_run_bytes(run) for run in runs if run)
+    """Behind padding only more base64 is read: mailing lists append plain text there."""
+    first, *others = _PADDING.split(text, _MOST_RUNS)
+    runs = [first.translate(None, _NOT_BASE64)]
+    for other in others:
+        run = other.translate(None, b"\r\n")
+        if run.translate(None, _BASE64):
+            break
+        runs.append(run)
+    return b"".join(map(_run_bytes, runs))
 
 
 def _run_bytes(run: bytes) -> bytes:

@@ -20,7 +20,15 @@ import msgspec
 from postane.core.limits import KIB, MimeLimits
 from postane.core.message import Disposition, Part
 from postane.mime.header import Buffer, envelope, header_end, unfold
-from postane.mime.params import TEXT_PLAIN, ContentType, content_disposition, content_type, find_param
+from postane.mime.params import (
+    TEXT_PLAIN,
+    ContentType,
+    Params,
+    content_disposition,
+    content_type,
+    decoded_param,
+    find_param,
+)
 
 _CONTENT_FIELD = re.compile(rb"\n[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)")
 _DELIMITER_TAIL = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
@@ -89,7 +97,7 @@ class _Scanner:
 
     def children(self, body: int, end: int, type_: ContentType, depth: int) -> Iterator[Part]:
         """RFC 2046 5.1.1; a last part without its delimiter runs to `end`."""
-        boundary = (type_.param(b"boundary") or b"").rstrip()
+        boundary = _plain_param(type_.params, b"boundary").rstrip()
         if not boundary:
             return
         # RFC 2046 5.1.5
@@ -142,6 +150,12 @@ def _text(fields: dict[bytes, bytes], name: bytes) -> bytes | None:
     return None if raw is None else unfold(raw)
 
 
+def _plain_param(params: Params, name: bytes) -> bytes:
+    """A parameter's octets, "" where it is absent, from either form (RFC 2231 4)."""
+    value = find_param(params, name)
+    return (decoded_param(params, name) or "").encode() if value is None else value
+
+
 def _encoding(fields: dict[bytes, bytes]) -> bytes:
     """RFC 2045 6.1: 7BIT where nothing is said."""
     found = _TOKEN.search(fields.get(b"transfer-encoding", b""))
@@ -191,7 +205,7 @@ class _Packed(msgspec.Struct, array_like=True, frozen=True):
     type: bytes
     subtype: bytes
     encoding: bytes
-    charset: bytes | None
+    charset: bytes
     children: tuple[_Packed, ...]
     message: _Packed | None
 
@@ -218,7 +232,7 @@ def _packed(part: Part) -> _Packed:
         part.type,
         part.subtype,
         part.encoding,
-        find_param(part.params, b"charset"),
+        _plain_param(part.params, b"charset"),
         tuple(map(_packed, part.children)),
         _packed(part.message) if part.message else None,
     )
@@ -232,7 +246,7 @@ def _unpacked(packed: _Packed) -> Part:
         0,
         packed.type,
         packed.subtype,
-        params=((b"CHARSET", packed.charset),) if packed.charset is not None else (),
+        params=((b"CHARSET", packed.charset),) if packed.charset else (),
         encoding=packed.encoding,
         children=tuple(map(_unpacked, packed.children)),
         message=_unpacked(packed.message) if packed.message else None,
