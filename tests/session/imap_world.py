@@ -11,7 +11,6 @@ from typing import Any
 
 from flow.fake_directory import FakeDirectory
 from post_office import PORTS, FakeConnections, ListTrace, PlainPasswords
-
 from postane.core.clock import TurnedClock
 from postane.core.dialogue import Body, Closed, Endpoint, Hangup, Opened, Piece, Secured, StartTls, TimedOut
 from postane.core.limits import Limits
@@ -171,7 +170,7 @@ class Client:
         await self.session.aclose()
 
     async def _answer(self, answers: Any) -> bytes:
-        said = b""
+        said = []
         async for answer in answers:
             assert not self.is_over, f"{answer!r} after the end"
             if isinstance(answer, Hangup):
@@ -185,8 +184,8 @@ class Client:
                 assert length == answer.length
             elif not isinstance(answer, StartTls):
                 self.engine.send(answer)
-            said += self.engine.take_output()
-        return said + self.engine.take_output()
+            said.append(self.engine.take_output())
+        return b"".join((*said, self.engine.take_output()))
 
 
 def with_quota(world: World, octets: int) -> None:

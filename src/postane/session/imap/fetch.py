@@ -21,14 +21,13 @@ from typing import Any
 
 from postane.core.flags import Flag
 from postane.core.status import Condition, MailError
-from postane.mime.tree import unpack
 from postane.proto.imap.command import Ending, Fetch, FetchItem, Section, Tagged, Wire
 from postane.session.imap.change import store_flags
 from postane.session.imap.connection import Answers, Connection
 from postane.session.imap.items import Item, Lines, item_of
-from postane.session.imap.sections import INLINE, Cutter, Message, Read, gather, section_of
+from postane.session.imap.sections import HELD, Cutter, Message, exactly, lines, section_of
 from postane.session.imap.view import Access, View
-from postane.store.api import AccountRef, Column, FlagChange, MailStore
+from postane.store.api import Column, FlagChange
 
 _OF_BLOBS = (Column.PREFIX, Column.BLOB, Column.BLOB_SIZE, Column.PARTS)
 _SEEN = int(Flag.SEEN)  # a plain number: these are compared by the thousand
@@ -58,24 +57,14 @@ class Plan:
             return []
         return [row[0] for row in rows if not row[self._flags] & _SEEN]
 
-    async def message(self, mail: MailStore, account: AccountRef, row: tuple[Any, ...]) -> Message:
+    def blob(self, row: tuple[Any, ...]) -> tuple[int, Message]:
         prefix, blob, size, parts = (row[place] for place in self._of_blobs)
-        read: Read = partial(mail.read, account, blob)
-        if size <= INLINE:
-            read = _held(await read(0, size))
-        return Message(prefix, size, unpack(parts), read)
+        return blob, Message(prefix, size, parts)
 
 
 def _sets_seen(wanted: FetchItem | Section) -> bool:
     """RFC 3501 6.4.5: BODY[...] does, BODY.PEEK[...] and RFC822.HEADER do not."""
     return not wanted.is_peek if isinstance(wanted, Section) else wanted in _SETS_SEEN
-
-
-def _held(data: bytes) -> Read:
-    async def read(start: int, length: int) -> bytes:
-        return data[start : start + length]
-
-    return read
 
 
 @dataclass(slots=True)
@@ -113,11 +102,18 @@ async def _one_by_one(
     connection: Connection, plan: Plan, numbers: Sequence[int], rows: Sequence[tuple[Any, ...]], outcome: _Outcome
 ) -> Answers:
     """A message whose octets can't be had is passed over, so that one does not keep a client from all others."""
+    mail, account = connection.services.mail, connection.account
     for head, row in zip(plan.lines.apart(numbers, rows), rows, strict=True):
+        blob, message = plan.blob(row)
+        read = partial(mail.read, account, blob)
         try:
-            message = await plan.message(connection.services.mail, connection.account, row)
-            async for piece in gather(plan.cutters, head, message):
-                yield piece
+            if message.size * len(plan.cutters) <= HELD:
+                octets = await exactly(read, 0, message.size)
+                cuts = b" ".join([cutter.cut(message, octets) for cutter in plan.cutters])
+                yield Wire(b"%b%b%b)\r\n" % (head, b"" if head.endswith(b"(") else b" ", cuts))
+            else:
+                async for piece in lines(plan.cutters, head, message, read):
+                    yield piece
         except MailError as error:
             outcome.failure = error
         else:

@@ -8,21 +8,23 @@ NIL; a partial that begins behind the end is an empty string.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from postane.core.dialogue import Body
 from postane.core.limits import KIB
 from postane.core.message import Part
 from postane.core.status import Condition, MailError
-from postane.mime.tree import find
+from postane.mime.tree import find, unpack
 from postane.proto.imap.command import FetchItem, Section, SectionText, Wire
 from postane.session.imap.items import HEADERS, header_filter
 
-INLINE = 64 * KIB
-"""A message up to this size is read once for all its sections; beyond it each section is streamed by itself."""
+HELD = 64 * KIB
+"""Up to so many octets, counted once for each section, a message is read once for all its sections."""
 CHUNK = 64 * KIB
+"""A section above this is streamed."""
 
 Read = Callable[[int, int], Awaitable[bytes]]
 """(start, length) of the blob -> its octets."""
@@ -31,15 +33,25 @@ _WHOLE = Section((), SectionText.ALL, (), False, None, b"RFC822")
 _TEXT = Section((), SectionText.TEXT, (), False, None, b"RFC822.TEXT")
 
 
-@dataclass(frozen=True, slots=True)
 class Message:
-    """One message as sections are cut from it; `root` is its unpacked structure."""
+    """One message as sections are cut from it: `size` is the blob's, `parts` the packed structure."""
 
-    prefix: bytes
-    size: int
-    """Of the blob."""
-    root: Part
-    read: Read
+    def __init__(self, prefix: bytes, size: int, parts: bytes) -> None:
+        self.prefix = prefix
+        self.size = size
+        self._parts = parts
+
+    @cached_property
+    def root(self) -> Part:
+        return unpack(self._parts)
+
+
+class Span(NamedTuple):
+    """`lead` and then `length` octets of the blob from `start`."""
+
+    lead: bytes
+    start: int
+    length: int
 
 
 def section_of(wanted: FetchItem | Section) -> Section:
@@ -52,38 +64,76 @@ def section_of(wanted: FetchItem | Section) -> Section:
 class Cutter:
     """One section of the command; what can be known of it is worked out once."""
 
-    __slots__ = ("_filter", "_header_bytes", "_section", "label")
+    __slots__ = ("_filter", "_header_bytes", "_label", "_section")
 
     def __init__(self, section: Section, header_bytes: int) -> None:
         """`header_bytes`: how much of a part's header is looked through for fields."""
         self._section = section
         self._header_bytes = header_bytes
         self._filter = header_filter(section)
-        self.label = section.label
+        self._label = section.label
         if section.partial is not None:
-            self.label += b"<%d>" % section.partial[0]
+            self._label += b"<%d>" % section.partial[0]
 
-    async def cut(self, message: Message) -> AsyncIterator[bytes | Body]:
-        """The item of the response: bytes that go out as they are, perhaps with a Body between."""
+    @property
+    def nil(self) -> bytes:
+        return self._label + b" NIL"
+
+    def cut(self, message: Message, blob: bytes) -> bytes:
+        """The item of the response, from a blob that is at hand."""
+        span = self._span(message)
+        if span is None:
+            return self.nil
+        return self._literal(span.lead + blob[span.start : span.start + span.length])
+
+    async def fetch(self, message: Message, read: Read) -> AsyncGenerator[bytes | Body, None]:
+        """The item of the response, with a Body in it where the section is long.
+
+        The first octets are read before anything is said, so that a message that has gone can still be passed over.
+        """
+        span = self._span(message)
+        if span is None:
+            yield self.nil
+        elif self._filter is not None or span.length <= CHUNK:
+            yield self._literal(span.lead + await exactly(read, span.start, span.length))
+        else:
+            opening = span.lead + await exactly(read, span.start, CHUNK)
+            length = len(span.lead) + span.length
+            yield b"%b {%d}\r\n" % (self._label, length)
+            yield Body(length, _chunks(opening, read, span.start + CHUNK, span.length - CHUNK))
+
+    def _literal(self, octets: bytes) -> bytes:
+        if self._filter is not None:
+            octets = self._filter(octets)
+            if self._section.partial is not None:
+                first, count = self._section.partial
+                octets = octets[first : first + count]
+        return b"%b {%d}\r\n%b" % (self._label, len(octets), octets)
+
+    def _span(self, message: Message) -> Span | None:
+        """None where there is no such part."""
         where = self._locate(message)
         if where is None:
-            yield self.label + b" NIL"
-        elif self._filter is not None:
-            start, length = where
-            header = await _exactly(message.read, start, min(length, self._header_bytes))
-            said = self._part_of(self._filter(header))
-            yield b"%b {%d}\r\n%b" % (self.label, len(said), said)
-        else:
-            async for piece in self._range(message, *where):
-                yield piece
+            return None
+        start, length = where
+        if self._filter is not None:
+            return Span(b"", start, min(length, self._header_bytes))
+        is_whole = not self._section.path and self._section.text is SectionText.ALL
+        lead = message.prefix if is_whole else b""
+        if self._section.partial is None:
+            return Span(lead, start, length)
+        first, count = self._section.partial
+        cut = lead[first : first + count]
+        begin = max(0, first - len(lead))
+        return Span(cut, start + begin, max(0, min(length - begin, count - len(cut))))
 
     def _locate(self, message: Message) -> tuple[int, int] | None:
-        """(start, length) in the blob; the prefix, where it belongs to the section, is not counted."""
-        section, root = self._section, message.root
+        """(start, length) in the blob."""
+        section = self._section
         if not section.path:
-            start = root.body if section.text is SectionText.TEXT else 0
+            start = message.root.body if section.text is SectionText.TEXT else 0
             return start, message.size - start
-        part = find(root, section.path)
+        part = find(message.root, section.path)
         if part is None:
             return None
         if section.text is SectionText.ALL:
@@ -97,39 +147,17 @@ class Cutter:
             return inner.start, inner.body - inner.start
         return inner.body, inner.end - inner.body
 
-    def _part_of(self, said: bytes) -> bytes:
-        if self._section.partial is None:
-            return said
-        first, count = self._section.partial
-        return said[first : first + count]
 
-    async def _range(self, message: Message, start: int, length: int) -> AsyncIterator[bytes | Body]:
-        is_whole = not self._section.path and self._section.text is SectionText.ALL
-        prefix = message.prefix if is_whole else b""
-        first, count = self._section.partial or (0, len(prefix) + length)
-        said = prefix[first : first + count]
-        begin = start + max(0, first - len(prefix))
-        left = max(0, min(start + length - begin, count - len(said)))
-        total = len(said) + left
-        head = b"%b {%d}\r\n%b" % (self.label, total, said)
-        # The first octets are at hand before anything is promised: a message that has gone can still be passed over.
-        opening = await _exactly(message.read, begin, min(left, CHUNK))
-        if left <= CHUNK:
-            yield head + opening
-        else:
-            yield b"%b {%d}\r\n" % (self.label, total)
-            yield Body(total, _chunks(said, opening, message.read, begin + len(opening), left - len(opening)))
-
-
-async def _chunks(said: bytes, opening: bytes, read: Read, begin: int, left: int) -> AsyncIterator[bytes]:
+async def _chunks(opening: bytes, read: Read, begin: int, left: int) -> AsyncIterator[bytes]:
     """A message that goes for good meanwhile leaves the body short, which ends the connection."""
-    yield said + opening
+    yield opening
     with suppress(MailError):
         for start in range(begin, begin + left, CHUNK):
             yield await read(start, min(CHUNK, begin + left - start))
 
 
-async def _exactly(read: Read, start: int, length: int) -> bytes:
+async def exactly(read: Read, start: int, length: int) -> bytes:
+    """MailError EXPUNGE_ISSUED where the blob has fewer."""
     if length <= 0:
         return b""
     data = await read(start, length)
@@ -138,31 +166,35 @@ async def _exactly(read: Read, start: int, length: int) -> bytes:
     return data
 
 
-async def gather(cutters: list[Cutter], head: bytes, message: Message) -> AsyncIterator[Wire | Body]:
-    """A whole FETCH line: `head` opens it and says what columns have; the sections follow.
+async def lines(cutters: list[Cutter], head: bytes, message: Message, read: Read) -> AsyncGenerator[Wire | Body, None]:
+    """A whole FETCH line: `head` opens it and says what columns have; the sections follow, in bounded memory.
 
     MailError where octets can't be had: before anything of the line is out, or else when the line has been ended.
     """
     said = [head]
+    held = 0
     is_begun = False
     failure: MailError | None = None
     for number, cutter in enumerate(cutters):
         if number or not head.endswith(b"("):
             said.append(b" ")
         try:
-            async for piece in cutter.cut(message):
-                if isinstance(piece, Body):
+            async for piece in cutter.fetch(message, read):
+                if isinstance(piece, bytes):
+                    said.append(piece)
+                    held += len(piece)
+                if isinstance(piece, Body) or held > CHUNK:
                     yield Wire(b"".join(said))
                     said.clear()
+                    held = 0
                     is_begun = True
+                if isinstance(piece, Body):
                     yield piece
-                else:
-                    said.append(piece)
         except MailError as error:
             if not is_begun:
                 raise
             failure = error
-            said.append(cutter.label + b" NIL")
+            said.append(cutter.nil)
     said.append(b")\r\n")
     yield Wire(b"".join(said))
     if failure is not None:
