@@ -91,8 +91,12 @@ class SmtpSession:
         try:
             if self._has_lasted_too_long(event):
                 raise MailError(Condition.TIMED_OUT, "this session has lasted too long; good-bye")
-            async for answer in self._answers(event):
-                yield answer
+            if isinstance(event, EndOfMessage):
+                async for reply in self._end_of_message(event):
+                    yield reply
+            else:
+                for answer in await self._answers(event):
+                    yield answer
         except MailError as refused:
             yield refused.reply
             if refused.condition.code == 421:
@@ -119,58 +123,56 @@ class SmtpSession:
             return False
         return self._services.clock.monotonic() - self._opened_at > self._limits.session
 
-    async def _answers(self, event: object) -> AsyncIterator[object]:
+    async def _answers(self, event: object) -> tuple[object, ...]:
+        """To everything but the end of a message."""
         match event:
             case Chunk():
-                await self._write(event)
-            case EndOfMessage():
-                async for reply in self._end_of_message(event):
-                    yield reply
-            case Auth() | AuthResponse():
-                async for answer in self._authenticate(event):
-                    yield answer
-            case StartTlsCommand():
-                yield self._start_tls()
-                yield StartTls()
-            case Quit():
-                yield Reply(221, "2.0.0", f"{self._services.host_name} says good-bye")
-                yield Hangup()
-            case Secured():
-                self._secured = event
-            case Closed(shutdown=False):
-                await self._drop_reception()
-            case _:
-                yield await self._one_answer(event)
-
-    async def _one_answer(self, event: object) -> object:
-        match event:
-            case Opened():
-                return self._greet(event)
-            case Hello():
-                return await self._welcome(event)
-            case Mail():
-                return await self._mail(event)
+                self._in_body = True
+                await self._current.write(event.data)
+                return ()
             case Rcpt():
                 await self._current.add_recipient(event.recipient)
-                return _RECIPIENT_OK
+                return (_RECIPIENT_OK,)
+            case Mail():
+                return (await self._mail(event),)
             case Data():
                 self._in_body = True
-                return Proceed()
+                return (Proceed(),)
             case EndOfChunk():
-                return self._end_of_chunk(event)
+                return (self._end_of_chunk(event),)
+            case Hello():
+                return (await self._welcome(event),)
             case Reset():
                 await self._drop_reception()
-                return _OK
+                return (_OK,)
+            case Auth() | AuthResponse():
+                return (await self._authenticate(event),)
+            case _:
+                return self._answers_at_once(event)
+
+    def _answers_at_once(self, event: object) -> tuple[object, ...]:
+        match event:
+            case Opened():
+                return (self._greet(event),)
+            case Secured():
+                self._secured = event
+                return ()
+            case StartTlsCommand():
+                return self._start_tls(), StartTls()
             case Noop():
-                return _OK
+                return (_OK,)
             case Verify():
-                return _CANNOT_VERIFY
+                return (_CANNOT_VERIFY,)
             case Help():
-                return Reply(214, "2.0.0", _HELP[self._mode])
+                return (Reply(214, "2.0.0", _HELP[self._mode]),)
+            case Quit():
+                return Reply(221, "2.0.0", f"{self._services.host_name} says good-bye"), Hangup()
             case TimedOut():
                 raise MailError(Condition.TIMED_OUT, "nothing was said for too long; good-bye")
-            case Closed():
+            case Closed(shutdown=True):
                 raise MailError(Condition.SHUTTING_DOWN, "the server is stopping; try again in a moment")
+            case Closed():
+                return ()
             case _:
                 raise TypeError(f"{event!r} is no event of SMTP")
 
@@ -200,26 +202,23 @@ class SmtpSession:
     def _may_log_in(self) -> bool:
         return self._services.accounts.may_offer_login(self._listener, self._peer, self._secured is not None)
 
-    async def _authenticate(self, event: Auth | AuthResponse) -> AsyncIterator[object]:
+    async def _authenticate(self, event: Auth | AuthResponse) -> Reply | Challenge:
         """RFC 4954 4; one step of an exchange."""
         if isinstance(event, Auth):
             self._exchange = sasl.mechanism(event.mechanism)
             if self._exchange is None:
-                yield Reply(504, "5.5.4", f"the mechanisms here are {' and '.join(sasl.NAMES)}")  # RFC 4954 4
-                return
+                return Reply(504, "5.5.4", f"the mechanisms here are {' and '.join(sasl.NAMES)}")
             if event.initial is None and not self._may_log_in():
                 # No challenge, so no password is sent; `login` refuses before it looks, and says what to choose.
                 await self._log_in(sasl.Credentials("", "", ""))
-        data = event.initial if isinstance(event, Auth) else event.data
         if self._exchange is None:
             raise MailError(Condition.BAD_SEQUENCE, "say AUTH first")
-        step = self._exchange.step(data)
+        step = self._exchange.step(event.initial if isinstance(event, Auth) else event.data)
         if isinstance(step, bytes):
-            yield Challenge(step)
-            return
+            return Challenge(step)
         self._exchange = None
         await self._log_in(step)
-        yield Reply(235, "2.7.0", "You are logged in")
+        return Reply(235, "2.7.0", "You are logged in")
 
     async def _log_in(self, said: sasl.Credentials) -> None:
         identity = await self._services.accounts.login(
@@ -256,10 +255,6 @@ class SmtpSession:
         if self._reception:
             reception, self._reception = self._reception, None
             await reception.abort()
-
-    async def _write(self, event: Chunk) -> None:
-        self._in_body = True
-        await self._current.write(event.data)
 
     async def _mail(self, event: Mail) -> Reply:
         origin = Origin(self._mode, self._peer, self._hello, self._secured, self._identity)
