@@ -47,21 +47,20 @@ def parse_items(cursor: Cursor) -> tuple[FetchItem | Section, ...]:
             raise MailError(Condition.SYNTAX, f"FETCH takes {cursor.limits.fetch_items} items, no more")
     if not items:
         raise cursor.refuse("An item of FETCH")
-    return tuple(dict.fromkeys(items))
+    return tuple(dict.fromkeys(items)) if len(items) > 1 else tuple(items)
 
 
 def _add_item(cursor: Cursor, items: list[FetchItem | Section]) -> None:
-    start = cursor.at
     found = cursor.match(_ITEM)
     if found is None:
         raise cursor.refuse("An item of FETCH")
-    name = found[1].upper()
-    if found[2] and name in (b"BODY", b"BODY.PEEK"):
+    name, opens_section = found.groups()
+    name = name.upper()
+    if opens_section and name in (b"BODY", b"BODY.PEEK"):
         items.append(_section(cursor, is_peek=name == b"BODY.PEEK"))
-    elif not found[2] and name in _ITEMS:
-        items.extend(_ITEMS[name])
+    elif not opens_section and name in _ITEMS:
+        items += _ITEMS[name]
     else:
-        cursor.at = start
         raise MailError(Condition.SYNTAX, f"FETCH has no item {name[:40].decode('ascii')}")
 
 
@@ -70,10 +69,17 @@ def _section(cursor: Cursor, is_peek: bool) -> Section:
     is_whole_part = bool(path) and not cursor.take(b".")
     text, fields = (SectionText.ALL, ()) if is_whole_part else _section_text(cursor, path)
     cursor.expect(b"]", "A section of the body or ]")
-    label = b"BODY[%b]" % b".".join(filter(None, (*(b"%d" % number for number in path), text.value)))
+    return Section(path, text, fields, is_peek, _partial(cursor), _label(path, text, fields))
+
+
+def _label(path: tuple[int, ...], text: SectionText, fields: tuple[bytes, ...]) -> bytes:
+    section = text.value
+    if path:
+        numbers = ".".join(map(str, path)).encode("ascii")
+        section = b"%b.%b" % (numbers, section) if section else numbers
     if fields:
-        label = b"%b (%b)]" % (label[:-1], b" ".join(map(astring, fields)))
-    return Section(path, text, fields, is_peek, _partial(cursor), label)
+        return b"BODY[%b (%b)]" % (section, b" ".join(map(astring, fields)))
+    return b"BODY[%b]" % section
 
 
 def _path(cursor: Cursor) -> tuple[int, ...]:

@@ -53,7 +53,7 @@ def nstring(value: bytes | None) -> bytes:
 
 def astring(value: bytes) -> bytes:
     """An atom where it can be one; the word NIL is quoted, lest a client take it for nothing."""
-    return value if _ATOM.match(value) and value.upper() != NIL else string(value)
+    return value if _ATOM.match(value) and (len(value) != 3 or value.upper() != NIL) else string(value)
 
 
 def literal(value: bytes) -> bytes:
