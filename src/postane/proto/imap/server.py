@@ -270,11 +270,11 @@ class ImapEngine:
 
     def _refuse(self, wrong: Wrong, mark: LiteralMark) -> Wrong | None:
         """The command ends here, unless its literal comes unasked: then `wrong` is told when all of it has come."""
-        self._refuse_rest(None if mark.is_sync else mark.size, wrong)
-        if self._mode is _Mode.REFUSED:
-            return None
-        self._wrong = None
-        return wrong
+        if mark.is_sync:
+            self._refuse_rest(None, None)
+            return wrong
+        self._refuse_rest(mark.size, wrong)
+        return None
 
     def _refuse_rest(self, literal: int | None, wrong: Wrong | None) -> None:
         """Reads past a literal and what follows it; None where neither comes."""
@@ -368,7 +368,7 @@ class ImapEngine:
         return SaslResponse(None if line == b"*" else decode_base64(line))
 
     def _read_idle(self) -> object | None:
-        """RFC 2177 3.  Clients send the next command without DONE; it is refused no more than IDLE itself."""
+        """RFC 2177 3.  A line that is not DONE ends the IDLE all the same, and is then read as the command it is."""
         line = self._buffer.line(ENDLESS)
         if isinstance(line, bytes):
             is_done = line.strip(b" ").upper() == b"DONE"
