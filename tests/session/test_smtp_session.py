@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from post_office import PostOffice
-from postane.core.dialogue import Endpoint
+from postane.core.dialogue import Endpoint, Hangup, Opened, StartTls
 from postane.core.limits import Limits, SmtpLimits
 from postane.core.listener import Service
 from postane.core.status import Condition, MailError
 from postane.proto.smtp.server import SmtpEngine
+from postane.proto.smtp.state import State
 from postane.session.smtp import MODES, SmtpSession
 from postane.store.api import AccountState
-from transcript import FOLDER, PEER, Cut, parse, play, play_turns
+from transcript import FOLDER, PEER, SECURED, Cut, parse, play, play_turns
 
 GREETING = "S: 220 mail.postane.test ESMTP Postane\nC: HELO bar.com\nS: 250 mail.postane.test\n"
 MAIL = "C: MAIL FROM:<a@bar.com>\nS: 250 2.1.0 Ok\n"
@@ -347,6 +352,82 @@ async def test_reset_forgets_recipients_and_bytes() -> None:
     )  # fmt: skip
     assert office.inbox("ayse@postane.test") == []
     assert len(office.inbox("bora@postane.test")) == 1
+
+
+async def test_tls_forgets_a_login_made_before() -> None:
+    """RFC 3207 4.2; and the account's connections are counted once."""
+    office = await Played(Service.SUBMISSION).say(
+        GREETING + AUTH + "C: STARTTLS\nS: 220 2.0.0 Ready to start TLS\n** tls\nC: HELO bar.com\n"
+        "S: 250 mail.postane.test\nC: MAIL FROM:<ayse@postane.test>\nS: 530 5.7.0 log in first\n" + AUTH
+        + "C: MAIL FROM:<ayse@postane.test>\nS: 250 2.1.0 Ok\n",
+        peer=Endpoint("127.0.0.1", 5),
+    )  # fmt: skip
+    assert office.hints.watchers == {office.ayse.ref.id: []}
+
+
+# ---------------------------------------------------------------- any octets
+
+SEEDS = {
+    State.START: b"",
+    State.READY: b"EHLO x\r\n",
+    State.MAIL: b"EHLO x\r\nMAIL FROM:<ayse@postane.test>\r\n",
+    State.RCPT: b"EHLO x\r\nMAIL FROM:<ayse@postane.test>\r\nRCPT TO:<ayse@postane.test>\r\n",
+}
+SEEDS[State.CHUNKS] = SEEDS[State.RCPT] + b"BDAT 9\r\nFrom: x\r\n"
+SEEDS[State.FAILED] = SEEDS[State.RCPT] + b"BDAT 3\r\na\nb"
+PLAIN = AUTH.split("\n")[0].removeprefix("C: ").encode() + b"\r\n"
+WORDS = [
+    b"EHLO x\r\n", b"LHLO x\r\n", b"MAIL FROM:<>\r\n", b"MAIL FROM:<ayse@postane.test>\r\n", b"DATA\r\n",
+    b"RCPT TO:<bora@postane.test>\r\n", b"RCPT TO:<team@postane.test>\r\n", b"RCPT TO:<postmaster>\r\n",
+    b"RCPT TO:<far@elsewhere.test>\r\n", b"BDAT 4\r\n", b"BDAT 2 LAST\r\n", b"a\r\n", b"\r\n.\r\n", b"From: x\r\n",
+    b" blank\r\n", b"RSET\r\n", b"HELP\r\n", b"VRFY x\r\n", b"STARTTLS\r\n", b"AUTH LOGIN\r\n", b"YQ==\r\n", PLAIN,
+    b"QUIT\r\n", b"\x00", b"\n", b"NOOP\r\n",
+]  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(list(State)),
+    st.sampled_from([Service.SMTP, Service.LMTP, Service.SUBMISSIONS]),
+    st.lists(st.one_of(st.sampled_from(WORDS), st.binary(max_size=8)), max_size=14),
+)
+def test_no_octets_from_any_state_surprise_the_session(state: State, service: Service, pieces: list[bytes]) -> None:
+    """Nothing but a refusal comes of any input, nothing stays open, and what is said keeps to RFC 5321 4.2."""
+    login = PLAIN if service is Service.SUBMISSIONS and state is not State.START else b""
+    seed = SEEDS[state].replace(b"EHLO x\r\n", b"EHLO x\r\n" + login)
+    if service is Service.LMTP:
+        seed = seed.replace(b"EHLO", b"LHLO")
+    asyncio.run(_talk(state, service, seed, b"".join(pieces)))
+
+
+async def _talk(state: State, service: Service, seed: bytes, data: bytes) -> None:
+    office = PostOffice()
+    session = office.session(service)
+    engine = SmtpEngine(MODES[service], office.limits.smtp)
+    secured = SECURED if service is Service.SUBMISSIONS else None
+
+    async def answer(event: object) -> bool:
+        async for one in session.handle(event):
+            if isinstance(one, Hangup):
+                return False
+            if isinstance(one, StartTls):
+                engine.secure()
+                return await answer(SECURED)
+            engine.send(one)
+        return True
+
+    goes_on = await answer(Opened(PEER, PEER, secured, lambda: None))
+    for piece in (seed, data):
+        engine.feed(piece or b"NOOP\r\n")
+        while goes_on and (event := engine.next_event()) is not None:
+            goes_on = await answer(event)
+        assert piece is not seed or engine.state is state
+    await session.aclose()
+
+    assert office.staging.is_clean
+    assert office.connections.count == 0
+    for line in engine.take_output().split(b"\r\n")[:-1]:
+        assert re.fullmatch(rb"[2-5][0-9]{2}[ -][ -~]*", line)
 
 
 def test_the_peer_of_the_player_is_far() -> None:

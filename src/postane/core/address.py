@@ -25,6 +25,7 @@ _ATEXT = re.compile(
     r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\u0080-\U0010ffff]+(\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\u0080-\U0010ffff]+)*\Z"
 )
 _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e\u0080-\U0010ffff]|\\[\x20-\x7e])*)"')
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?\Z")
 
 
@@ -111,7 +112,7 @@ def _parse_literal(text: str) -> str:
 
 def parse(text: str) -> Address:
     """`local@domain`, the local part quoted or not."""
-    if any(unicodedata.category(c) == "Cc" for c in text):
+    if _CONTROL.search(text):
         raise BadAddress("the address holds a control character")
     quoted = _QUOTED.match(text)
     if quoted:

@@ -111,12 +111,7 @@ class SmtpSession:
 
     async def aclose(self) -> None:
         await self._drop_reception()
-        if self._unwatch:
-            self._unwatch()
-            self._unwatch = None
-        if self._identity:
-            self._services.connections.leave(self._identity.account.ref.id)
-            self._identity = None
+        self._log_out()
 
     def _has_lasted_too_long(self, event: object) -> bool:
         if isinstance(event, Opened | Closed | Chunk):
@@ -155,6 +150,8 @@ class SmtpSession:
             case Opened():
                 return (self._greet(event),)
             case Secured():
+                # RFC 3207 4.2: what the client said before is forgotten, its login too.
+                self._log_out()
                 self._secured = event
                 return ()
             case StartTlsCommand():
@@ -238,6 +235,14 @@ class SmtpSession:
         self._identity = identity
         self._unwatch = self._services.hints.watch(account_id, lambda: None, self._doubt)
 
+    def _log_out(self) -> None:
+        if self._unwatch:
+            self._unwatch()
+            self._unwatch = None
+        if self._identity:
+            self._services.connections.leave(self._identity.account.ref.id)
+            self._identity = None
+
     def _doubt(self) -> None:
         self._is_doubted = True
         self._ring()
@@ -257,6 +262,7 @@ class SmtpSession:
             await reception.abort()
 
     async def _mail(self, event: Mail) -> Reply:
+        await self._drop_reception()
         origin = Origin(self._mode, self._peer, self._hello, self._secured, self._identity)
         self._reception = await self._receiver.begin(origin, event)
         return _SENDER_OK
