@@ -106,6 +106,7 @@ def test_earlier_deliveries_are_remembered() -> None:
         (b"A: x\r\n" * 332 + b"A: xx\r\n\r\n" + b"y" * 5000, False),
         (b"A: x\r\n" * 333 + b"\r\n" + b"y" * 5000, True),
         (b"no header " + b"y" * 300 + b"\r\n" + b"y" * 5000, True),
+        (b"\r\n" + b"y" * 5000, True),
     ],
 )
 def test_the_header_is_bounded(message: bytes, fits: bool, cut: bool) -> None:

@@ -319,4 +319,4 @@ class Reception:
         reply = failure.reply
         reason = f"{reply.code} {reply.enhanced} {reply.text}"
         peer = str(self._origin.peer)
-        self._note("refused", sender=self._sender, peer=peer, reason=reason, detail=failure.detail, **facts)
+        self._note("refused", 0, sender=self._sender, peer=peer, reason=reason, detail=failure.detail, **facts)
