@@ -174,6 +174,8 @@ class _Conversation:
         while not self._over and (event := self._engine.next_event()) is not None:
             await self._tell(event)
             await self._give_way()
+        # A literal is asked for by the engine itself, with no event between (RFC 3501 7.5).
+        self._gather()
         self._over = self._over or self._engine.closed
         return not self._over
 

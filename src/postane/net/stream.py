@@ -49,7 +49,7 @@ class HandshakeFailure:
 
 
 class Stream(asyncio.Protocol):
-    """One accepted connection.  `accepted` is called once it is up.
+    """One accepted connection.  `accepted`, if given, is called once it is up.
 
     `lost`, if set, is called when the connection is gone in both directions.
     """
@@ -85,7 +85,7 @@ class Stream(asyncio.Protocol):
     peer: Endpoint
     local: Endpoint
 
-    def __init__(self, limits: ConnectionLimits, accepted: Callable[[Stream], None]) -> None:
+    def __init__(self, limits: ConnectionLimits, accepted: Callable[[Stream], None] | None = None) -> None:
         self._limits = limits
         self._accepted = accepted
         self._inbox: bytearray | None = None
@@ -299,7 +299,8 @@ class Stream(asyncio.Protocol):
         if self.local.port:
             _tune(transport.get_extra_info("socket"))
         self._transport.set_write_buffer_limits(high=self._limits.output_buffer)
-        self._accepted(self)
+        if self._accepted is not None:
+            self._accepted(self)
 
     def data_received(self, data: bytes) -> None:
         if self._closing:

@@ -8,6 +8,8 @@ meanwhile keeps its number; it can be read as long as the store remembers it.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from array import array
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -50,7 +52,7 @@ class Maildrop:
     @classmethod
     async def open(cls, mail: MailStore, account: AccountRef) -> Maildrop:
         """Locks the INBOX and takes its measure.  MAILBOX_IN_USE where another session holds it."""
-        lock = await mail.lock_maildrop(account)
+        lock = await _acquire(mail, account)
         try:
             mailbox = (await mail.mailbox(account, INBOX)).id
             living = (await mail.snapshot(account, mailbox)).uids
@@ -174,3 +176,14 @@ class Maildrop:
         if not rows:
             raise MailError(Condition.BAD_ARGUMENT, f"message {number} is gone; another client has deleted it")
         return rows[0]
+
+
+async def _acquire(mail: MailStore, account: AccountRef) -> Lock:
+    """Whose client goes while the lock is being taken lets go of it as soon as it is there."""
+    taking = asyncio.ensure_future(mail.lock_maildrop(account))
+    try:
+        return await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        with contextlib.suppress(MailError):
+            await (await taking).release()
+        raise
