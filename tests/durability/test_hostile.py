@@ -55,14 +55,16 @@ def test_garbage(server: Server, port: str) -> None:
                         pass
     still_serves(server)
     assert workers == server.processes()
-    assert "Traceback" not in server.log()
+    log = server.log()
+    assert "Traceback" not in log, log[-5000:]
 
 
 def test_a_thousand_connections_hurt_nobody(server: Server) -> None:
     before = memory(server)
     held = []
     for n in range(1000):
-        sock = socket.create_connection((f"127.0.1.{n % 250 + 1}", server.ports["imap"]), timeout=10)
+        source = (f"127.0.1.{n % 250 + 1}", 0)
+        sock = socket.create_connection(("127.0.0.1", server.ports["imap"]), timeout=10, source_address=source)
         sock.sendall(b"A1 LOGIN {1000}\r\n" if n % 2 else b"A1 LOG")
         held.append(sock)
     still_serves(server)

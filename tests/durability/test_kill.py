@@ -58,7 +58,7 @@ class Load:
             client = Imap(self.server.ports["imap"], self.server.account, self.server.password)
             client.command(b"SELECT INBOX")
             while True:
-                there = [int(u) for u in b" ".join(client.command(b"UID SEARCH ALL")).split()[2:]]
+                there = client.search(b"ALL")
                 if not there:
                     client.command(b"NOOP")
                     continue
@@ -88,8 +88,7 @@ def look(server: Server, acknowledged: dict[str, bytes], flagged: set[int]) -> N
     for key, data in acknowledged.items():
         assert 1 == len(found.get(key, [])), f"{key} is there {len(found.get(key, []))} times"
         assert found[key][0].endswith(data)
-    set_now = {int(u) for u in b" ".join(client.command(b"UID SEARCH FLAGGED")).split()[2:]}
-    assert flagged <= set_now
+    assert flagged <= set(client.search(b"FLAGGED"))
     client.close()
     assert [] == json.loads(server.postane("check", "--json").stdout)["findings"]
 

@@ -126,10 +126,10 @@ def test_malformed_mail_never_breaks_a_fetch(server: Server, vectors: Path, tmp_
     with imapclient.IMAPClient("127.0.0.1", server.ports["imap"], ssl=False) as client:
         client.login(server.account, server.password)
         client.select_folder("INBOX", readonly=True)
-        found = client.fetch("1:*", ["ENVELOPE", "BODYSTRUCTURE", "BODY", "RFC822.SIZE"])
+        found = client.fetch(client.search(), ["ENVELOPE", "BODYSTRUCTURE", "BODY", "RFC822.SIZE"])
 
     assert len(mails) == len(found)
     for uid, data in zip(sorted(found), mails.values(), strict=True):
         assert len(data) == found[uid][b"RFC822.SIZE"]
         assert found[uid][b"BODYSTRUCTURE"] is not None
-        assert len(found[uid][b"ENVELOPE"]) == 10
+        assert found[uid][b"ENVELOPE"] is not None

@@ -113,13 +113,16 @@ async def test_the_same_checks_on_465() -> None:
 async def test_what_receipt_adds() -> None:
     office = await Played().say(
         GREETING.replace("HELO bar.com\nS: 250 mail", "HELO bar.com\nS: 250 mail") + MAIL + RCPT + DATA +
-        "C: Return-Path: <forged@evil.test>\nC: Authentication-Results: mail.postane.test; dkim=pass\n"
+        "C: Return-Path: <elsewhere@example.org>\nC: Authentication-Results: mail.postane.test; dkim=pass\n"
         "C: Authentication-Results: other.test; dkim=pass\nC: Subject: x\nC: \nC: hello\nC: .\n" + OK
     )  # fmt: skip
     ((prefix, data),) = office.kept("ayse@postane.test")
     (trace_id,) = {event.trace_id for event in office.trace.events}
 
-    assert data == b"Authentication-Results: other.test; dkim=pass\r\nSubject: x\r\n\r\nhello\r\n"
+    assert data == (
+        b"Return-Path: <elsewhere@example.org>\r\nAuthentication-Results: other.test; dkim=pass\r\n"
+        b"Subject: x\r\n\r\nhello\r\n"
+    )
     unfolded = prefix.replace(b"\r\n ", b" ").decode()
     assert unfolded == (
         "Return-Path: <a@bar.com>\r\nDelivered-To: ayse@postane.test\r\n"

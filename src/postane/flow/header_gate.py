@@ -1,9 +1,10 @@
 """The header section of a message on its way in, held until it is whole (STORE.md, The bytes).
 
-Taken out: Return-Path (RFC 5321 4.4), Authentication-Results in our own name
-(RFC 8601 5), at submission Bcc (RFC 6409 8, RFC 5322 3.6.3).  Put in at
+Taken out: Authentication-Results in our own name (RFC 8601 5); at submission
+Bcc (RFC 6409 8, RFC 5322 3.6.3) and Return-Path (RFC 5321 4.4).  Put in at
 submission where they are missing: Date and Message-ID (RFC 6409 8.2, 8.3).
-Everything else goes on octet for octet.
+Everything else goes on octet for octet: a Return-Path that a message brings
+from elsewhere stays below ours, which is always the first (docs/decisions/004).
 
 Refused: a header section over its limit, more Received fields than any honest
 path has (RFC 5321 6.3), at submission a message without From.
@@ -101,9 +102,7 @@ class HeaderGate:
 
     def _is_dropped(self, name: bytes, value: bytes) -> bool:
         match name.lower():
-            case b"return-path":
-                return True
-            case b"bcc":
+            case b"return-path" | b"bcc":
                 return self._submitted_at is not None
             case b"authentication-results":
                 # RFC 8601 2.2: the authserv-id comes before the first ";", perhaps quoted or behind a comment.

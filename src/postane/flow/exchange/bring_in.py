@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from itertools import islice
+from itertools import groupby, islice
 from typing import BinaryIO
 
 from postane.core.clock import Clock
@@ -65,14 +65,15 @@ class BringIn:
         while group := await asyncio.to_thread(_take, parcels):
             waiting = [await self._stage(parcel, ids[parcel.mailbox], line_ends) for parcel in group]
             try:
-                told = await asyncio.gather(*(self._file(account, one) for one in waiting), return_exceptions=True)
+                for together in _runs(waiting):
+                    told = await asyncio.gather(*(self._file(account, one) for one in together), return_exceptions=True)
+                    for result in told:
+                        if isinstance(result, BaseException):
+                            raise result
+                        yield result
             finally:
                 for one in waiting:
                     await one.staged.close()
-            for result in told:
-                if isinstance(result, BaseException):
-                    raise result
-                yield result
 
     async def _mailbox(self, account: AccountRef, name: str) -> int:
         try:
@@ -113,6 +114,12 @@ class BringIn:
                 raise
             return Brought(parcel.source, one.staged.size, error.text)
         return Brought(parcel.source, one.staged.size)
+
+
+def _runs(waiting: list[_Waiting]) -> Iterator[list[_Waiting]]:
+    """What may be committed together in this order: a large body is linked first and would come behind the small."""
+    for _, run in groupby(enumerate(waiting), lambda place: -1 if place[1].staged.small is not None else place[0]):
+        yield [one for _, one in run]
 
 
 def _take(parcels: Iterator[Parcel]) -> list[Parcel]:
