@@ -16,7 +16,7 @@ from pathlib import Path
 
 from postane.store.api import AccountRef
 from postane.store.schema import load
-from postane.store.sqlite import Database
+from postane.store.sqlite import Database, Writers
 
 SCHEMA = load("mail", 0x506F734D)  # "PosM"
 DATABASE = "mail.sqlite"
@@ -39,6 +39,7 @@ class OpenAccounts:
         self._pool = pool
         self._bound = bound
         self._vfs = vfs
+        self._writers = Writers(pool)
         self._open: OrderedDict[int, Database] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -48,7 +49,8 @@ class OpenAccounts:
         if database is not None:
             self._open.move_to_end(account.id)
             return database
-        database = Database(folder_of(self._root, account) / DATABASE, SCHEMA, self._pool, vfs=self._vfs)
+        path = folder_of(self._root, account) / DATABASE
+        database = Database(path, SCHEMA, self._pool, writers=self._writers, vfs=self._vfs)
         self._open[account.id] = database
         if len(self._open) > self._bound:
             self._evict()

@@ -47,7 +47,7 @@ async def check(
     for problem in await open_(account).integrity():
         yield Finding("the database file", problem)
     # Mailboxes before the account, whose counters are summed from theirs.
-    for counters in (_mailbox_counters, _account_counters):
+    for counters in (_mailbox_counters, _account_counters, _blob_uses):
         found = await open_(account).read(counters(account), in_pool=True)
         if found and repair:
             found = await open_(account).write(_repaired(account, counters))
@@ -91,6 +91,18 @@ def _account_counters(account: AccountRef, repair: bool = False) -> Script[list[
     if right != kept and repair:
         yield sql_check.SET_ACCOUNT_COUNTERS, (*right, account.id)
     return list(_differences("the account", _ACCOUNT_COUNTERS, kept, right, repair))
+
+
+def _blob_uses(account: AccountRef, repair: bool = False) -> Script[list[Finding]]:
+    """How many messages have a blob.  One that none has is kept, to be looked at by a person."""
+    findings: list[Finding] = []
+    rows = yield sql_check.BLOB_USES, (account.id, account.id)
+    for id_, kept, there in rows:
+        is_mendable = repair and there is not None
+        findings.append(Finding(f"blob {id_}", f"messages says {kept}, it is {there or 0}", is_mendable))
+        if is_mendable:
+            yield sql_check.SET_BLOB_USES, (there, account.id, id_)
+    return findings
 
 
 def _right(names: tuple[str, ...], kept: list[int], there: list[int]) -> list[int]:

@@ -116,6 +116,10 @@ SELECT account_id, ?, blob_id, thread_id, ?, size, internal_date, sent_date, ?,
     base_subject, from_folded, to_folded, cc_folded, preview
 FROM message WHERE account_id = ? AND id = ?
 """
+USE_BLOB_OF = """
+UPDATE blob SET uses = uses + 1
+WHERE account_id = ? AND id = (SELECT m.blob_id FROM message m WHERE m.account_id = ? AND m.id = ?)
+"""
 INSERT_HEADER = "INSERT INTO header (account_id, message_id, bytes) VALUES (?, ?, ?)"
 COPY_HEADER = """
 INSERT INTO header (account_id, message_id, bytes)
@@ -128,14 +132,11 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 FORGET_DELIVERED = "DELETE FROM delivered WHERE account_id = ? AND at < ?"
 FIND_THREAD = """
-SELECT min(thread_id) FROM reference
-WHERE account_id = ? AND hash IN (SELECT value FROM json_each(?)) AND subject = ?
+SELECT thread_id FROM reference WHERE account_id = ? AND hash = ? AND subject = ?
 """
 INSERT_THREAD = "INSERT INTO thread (account_id, id, public_id) VALUES (?, ?, ?)"
-INSERT_REFERENCES = """
-INSERT INTO reference (account_id, hash, subject, thread_id)
-SELECT ?, value, ?, ? FROM json_each(?) WHERE true
-ON CONFLICT DO NOTHING
+INSERT_REFERENCE = """
+INSERT INTO reference (account_id, hash, subject, thread_id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 # ---------------------------------------------------------------- entries
@@ -218,17 +219,17 @@ WHERE account_id = ? AND id IN (SELECT value FROM json_each(?))
     AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.account_id = m.account_id AND e.message_id = m.id)
 """
 DELETE_MESSAGES = "DELETE FROM message WHERE account_id = ? AND id IN (SELECT value FROM json_each(?))"
+RELEASE_BLOB = "UPDATE blob SET uses = uses - 1 WHERE account_id = ? AND id = ?"
 DELETE_BLOBS = """
-DELETE FROM blob
-WHERE account_id = ? AND id IN (SELECT value FROM json_each(?))
-    AND NOT EXISTS (SELECT 1 FROM message m WHERE m.account_id = blob.account_id AND m.blob_id = blob.id)
-RETURNING place
+DELETE FROM blob WHERE account_id = ? AND id IN (SELECT value FROM json_each(?)) AND uses = 0 RETURNING place
 """
 DELETE_THREADS = """
 DELETE FROM thread
 WHERE account_id = ? AND id IN (SELECT value FROM json_each(?))
     AND NOT EXISTS (SELECT 1 FROM message m WHERE m.account_id = thread.account_id AND m.thread_id = thread.id)
+RETURNING id
 """
+DELETE_REFERENCES = "DELETE FROM reference WHERE account_id = ? AND thread_id IN (SELECT value FROM json_each(?))"
 DELETE_MAILBOXES = """
 DELETE FROM mailbox
 WHERE account_id = ? AND deleted_modseq IS NOT NULL AND deleted_at < ?

@@ -54,6 +54,12 @@ WHERE e.account_id = ?
         OR m.size <> length(m.prefix) + b.size)
 ORDER BY e.mailbox_id, e.uid
 """
+BLOB_USES = """
+SELECT b.id, b.uses, u.uses FROM blob b
+LEFT JOIN (SELECT blob_id, count(*) AS uses FROM message WHERE account_id = ? GROUP BY blob_id) u ON u.blob_id = b.id
+WHERE b.account_id = ? AND b.uses <> coalesce(u.uses, 0)
+"""
+SET_BLOB_USES = "UPDATE blob SET uses = ? WHERE account_id = ? AND id = ?"
 BLOBS = """
 SELECT id, size, sha256, place, encoding FROM blob WHERE account_id = ? AND id > ? ORDER BY id LIMIT ?
 """

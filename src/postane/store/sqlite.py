@@ -31,12 +31,14 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
 
 from postane.core.status import Condition, MailError
+from postane.store import files
 from postane.store.schema import Schema
 from postane.store.script import Script, just
 
@@ -51,7 +53,10 @@ BATCH = 256
 """The most scripts of one commit."""
 SLOW = 0.002
 """Seconds after which the next read goes to the pool (STORE.md rule 6)."""
+CACHE_KIB = 512
+"""Of a connection.  What is not in it is mostly in the system's own cache; an account that works has two."""
 BUSY_MS = 10_000
+WRITING_THREADS = 4
 
 _EVERY_CONNECTION = f"""
     PRAGMA foreign_keys = ON;
@@ -59,6 +64,7 @@ _EVERY_CONNECTION = f"""
     PRAGMA wal_autocheckpoint = 0;
     PRAGMA journal_size_limit = {WAL_CHECKPOINT_PAGES * PAGE_SIZE};
     PRAGMA temp_store = MEMORY;
+    PRAGMA cache_size = -{CACHE_KIB};
     PRAGMA trusted_schema = OFF;
 """
 
@@ -192,11 +198,46 @@ class _Waiting:
     error: Exception | None = None
 
 
+class Writers:
+    """The few threads of a pool that commit, for all databases that are given this object.
+
+    Only one runs statements at a time, for they would but fight for the
+    interpreter; the disk, which needs no interpreter, they await side by side.
+    """
+
+    def __init__(self, pool: Executor, threads: int = WRITING_THREADS) -> None:
+        self.turn = threading.Lock()
+        self._pool = pool
+        self._threads = threads
+        self._running = 0
+        self._guard = threading.Lock()
+        self._ready: deque[Callable[[], None]] = deque()
+
+    def call(self, job: Callable[[], None]) -> None:
+        """`job` runs in a thread, after those that were called before.  It must not raise."""
+        with self._guard:
+            self._ready.append(job)
+            if self._running == self._threads:
+                return
+            self._running += 1
+        self._pool.submit(self._run)
+
+    def _run(self) -> None:
+        while True:
+            with self._guard:
+                if not self._ready:
+                    self._running -= 1
+                    return
+                job = self._ready.popleft()
+            job()
+
+
 class Database:
     """One database file: `await db.read(script)`, `await db.write(script)`, `await db.close()`.
 
     Making one does no I/O; connections open in the pool when first needed.  Use
     it from one event loop.  `create` makes a missing file (its folder must exist).
+    Where there are many databases they share one `writers`.
 
         schema = load("directory", 0x506F7344)
         db = Database(path, schema, pool, create=True)
@@ -204,11 +245,19 @@ class Database:
     """
 
     def __init__(
-        self, path: Path, schema: Schema, pool: Executor, *, create: bool = False, vfs: str | None = None
+        self,
+        path: Path,
+        schema: Schema,
+        pool: Executor,
+        *,
+        writers: Writers | None = None,
+        create: bool = False,
+        vfs: str | None = None,
     ) -> None:
         self._path = path
         self._schema = schema
         self._pool = pool
+        self._writers = writers or Writers(pool)
         self._create = create
         self._vfs = vfs
         self._reader: apsw.Connection | None = None
@@ -242,8 +291,11 @@ class Database:
                 return result
             except _NotStarted:
                 pass
-        async with self._reading:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_in_pool, script)
+        await self._reading.acquire()
+        job = asyncio.get_running_loop().run_in_executor(self._pool, self._read_in_pool, script)
+        # The thread has the reader until it is done, though the caller may be cancelled before.
+        job.add_done_callback(lambda _: self._reading.release())
+        return await asyncio.shield(job)
 
     def _read_in_pool(self, script: Script[T]) -> T:
         if self._reader is None:
@@ -289,25 +341,26 @@ class Database:
             must_start, self._is_draining = not self._is_draining, True
         if must_start:
             self._drained.clear()
-            self._pool.submit(self._drain, loop)
+            self._writers.call(partial(self._commit_some, loop))
         return await future
 
-    def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
-        """In the pool: commits what waits, batch after batch, until nothing does."""
-        while True:
-            with self._guard:
-                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-                self._is_draining = bool(batch)
-            if not batch:
-                loop.call_soon_threadsafe(self._note_drained)
-                return
-            try:
-                self._commit(batch)
-            except Exception as error:  # whoever waits is told, whatever it was
-                for waiting in batch:
-                    waiting.error = error
-            loop.call_soon_threadsafe(_settle, batch)
-            self._checkpoint()
+    def _commit_some(self, loop: asyncio.AbstractEventLoop) -> None:
+        """In a writing thread: commits what waits, together; asks for another turn where more came meanwhile."""
+        with self._guard:
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        try:
+            self._commit(batch)
+        except Exception as error:  # whoever waits is told, whatever it was
+            for waiting in batch:
+                waiting.error = waiting.error or self._said(error)
+        loop.call_soon_threadsafe(_settle, batch)
+        self._checkpoint()
+        with self._guard:
+            self._is_draining = bool(self._waiting)
+        if self._is_draining:
+            self._writers.call(partial(self._commit_some, loop))
+        else:
+            loop.call_soon_threadsafe(self._note_drained)
 
     def _note_drained(self) -> None:
         if not self._is_draining:
@@ -315,24 +368,22 @@ class Database:
 
     def _commit(self, batch: list[_Waiting]) -> None:
         """One transaction for all; a script that fails leaves the others alone."""
+        if self._writer is None:
+            with self._writers.turn:
+                self._writer = connect(self._path, self._schema, create=self._create, vfs=self._vfs)
+            self._writer.set_wal_hook(self._note_wal)
         writer = self._writer
-        if writer is None:
-            writer = self._writer = connect(self._path, self._schema, create=self._create, vfs=self._vfs)
-            writer.set_wal_hook(self._note_wal)
-        try:
-            with self._lock():
-                writer.execute("BEGIN IMMEDIATE")
-                try:
+        with self._lock():
+            try:
+                with self._writers.turn:
+                    writer.execute("BEGIN IMMEDIATE")
                     for waiting in batch:
                         self._attempt(writer, waiting)
-                    writer.execute("COMMIT")
-                except BaseException:
-                    if writer.in_transaction:
-                        writer.execute("ROLLBACK")
-                    raise
-        except apsw.Error as error:
-            for waiting in batch:
-                waiting.error = waiting.error or failure(error, self._path, writer.system_errno)
+                writer.execute("COMMIT")
+            except BaseException:
+                if writer.in_transaction:
+                    writer.execute("ROLLBACK")
+                raise
 
     def _attempt(self, writer: apsw.Connection, waiting: _Waiting) -> None:
         """One script under its savepoint.  An error that ended the whole transaction is raised on."""
@@ -343,8 +394,14 @@ class Database:
             if not writer.in_transaction:
                 raise
             writer.execute("ROLLBACK TO script")
-            waiting.error = failure(error, self._path, writer.system_errno) if isinstance(error, apsw.Error) else error
+            waiting.error = self._said(error)
         writer.execute("RELEASE script")
+
+    def _said(self, error: Exception) -> Exception:
+        """What the writer was told -> what its callers are."""
+        if isinstance(error, apsw.Error):
+            return failure(error, self._path, self._writer.system_errno if self._writer else 0)
+        return files.failure(error) if isinstance(error, OSError) else error
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from postane.core.ids import new_id
 from postane.core.status import Condition, MailError
 from postane.store import sql
 from postane.store.api import AccountRef, Append, Facts, Filed, Role
-from postane.store.commands.account import Begun, Context, Done, begin, charge, learn_keywords, numbers
+from postane.store.commands.account import Begun, Context, Done, begin, charge, learn_keywords
 from postane.store.commands.counting import Counts
 from postane.store.script import Script
 
@@ -116,17 +116,17 @@ def _thread_of(account: AccountRef, facts: Facts, new_thread: int) -> Script[int
     if facts.message_id_hash:
         hashes.add(_number(facts.message_id_hash))
     subject = _number(hashlib.sha256(_text(facts.base_subject).encode()).digest()[:8])
-    listed = numbers(sorted(hashes))
-    thread_id = None
-    if hashes:
-        rows = yield sql.FIND_THREAD, (account.id, listed, subject)
-        thread_id = rows[0][0]
-    if thread_id is None:
-        thread_id = new_thread
+    known: dict[int, int] = {}
+    for number in hashes:
+        rows = yield sql.FIND_THREAD, (account.id, number, subject)
+        if rows:
+            known[number] = rows[0][0]
+    thread_id = min(known.values(), default=new_thread)
+    if not known:
         yield sql.INSERT_THREAD, (account.id, thread_id, new_id())
-    if hashes:
-        yield sql.INSERT_REFERENCES, (account.id, subject, thread_id, listed)
-    return int(thread_id)
+    for number in hashes - known.keys():
+        yield sql.INSERT_REFERENCE, (account.id, number, subject, thread_id)
+    return thread_id
 
 
 def _number(octets: bytes) -> int:

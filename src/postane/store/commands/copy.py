@@ -75,6 +75,7 @@ def _messages_for(account: AccountRef, rows: Rows, target: int, modseq: int) -> 
         if message_id in held:
             yield sql.COPY_MESSAGE, (new, new_id(), modseq, modseq, account.id, message_id)
             yield sql.COPY_HEADER, (new, account.id, message_id)
+            yield sql.USE_BLOB_OF, (account.id, account.id, message_id)
             messages[index] = new
             new += 1
     return messages

@@ -76,6 +76,10 @@ def _remove_messages(account: AccountRef, rows: Rows) -> Script[tuple[str, ...]]
     if not found:
         return ()
     yield sql.DELETE_MESSAGES, (account.id, numbers(row[0] for row in found))
+    for row in found:
+        yield sql.RELEASE_BLOB, (account.id, row[1])
     places = yield sql.DELETE_BLOBS, (account.id, numbers({row[1] for row in found}))
-    yield sql.DELETE_THREADS, (account.id, numbers({row[2] for row in found}))
+    threads = yield sql.DELETE_THREADS, (account.id, numbers({row[2] for row in found}))
+    if threads:
+        yield sql.DELETE_REFERENCES, (account.id, numbers(row[0] for row in threads))
     return tuple(row[0] for row in places if row[0])

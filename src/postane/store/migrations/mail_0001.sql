@@ -60,7 +60,8 @@ CREATE TABLE blob (
     place      TEXT    NOT NULL,                  -- a file name in blobs/; '' where `body` has it
     encoding   TEXT    NOT NULL DEFAULT 'raw',    -- raw, zstd, sealed
     key        BLOB,                              -- wrapped, where sealed
-    expires    INTEGER                            -- an upload that no message took
+    expires    INTEGER,                           -- an upload that no message took
+    uses       INTEGER NOT NULL DEFAULT 1         -- messages that have it; at 0 it goes
 ) STRICT;
 
 CREATE TABLE body (
@@ -78,7 +79,7 @@ CREATE TABLE thread (
 CREATE TABLE message (
     id               INTEGER PRIMARY KEY,
     account_id       INTEGER NOT NULL,
-    blob_id          INTEGER NOT NULL REFERENCES blob (id),
+    blob_id          INTEGER NOT NULL,
     thread_id        INTEGER NOT NULL REFERENCES thread (id),
     email_id         TEXT    NOT NULL,
     size             INTEGER NOT NULL,            -- prefix and blob
@@ -100,8 +101,7 @@ CREATE TABLE message (
     cc_folded        TEXT    NOT NULL,
     preview          TEXT    NOT NULL
 ) STRICT;
-CREATE INDEX message_blob ON message (account_id, blob_id);
-CREATE INDEX message_thread ON message (account_id, thread_id);
+CREATE INDEX message_thread ON message (thread_id, account_id);
 
 CREATE TABLE header (
     message_id INTEGER PRIMARY KEY REFERENCES message (id) ON DELETE CASCADE,
@@ -112,7 +112,7 @@ CREATE TABLE header (
 -- When a message is destroyed is not kept: it is when its last entry was expunged or that one's mailbox deleted.
 CREATE TABLE entry (
     account_id      INTEGER NOT NULL,
-    mailbox_id      INTEGER NOT NULL REFERENCES mailbox (id),
+    mailbox_id      INTEGER NOT NULL,
     uid             INTEGER NOT NULL,
     message_id      INTEGER NOT NULL REFERENCES message (id),
     flags           INTEGER NOT NULL,
@@ -126,12 +126,11 @@ CREATE TABLE entry (
     expunged_at     INTEGER,
     PRIMARY KEY (account_id, mailbox_id, uid)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX entry_living ON entry (account_id, mailbox_id, uid) WHERE expunged_modseq IS NULL;
-CREATE INDEX entry_unseen ON entry (account_id, mailbox_id, uid) WHERE expunged_modseq IS NULL AND (flags & 1) = 0;
+-- No index of the living alone: measured, it is read at half the speed of the table itself.
 CREATE INDEX entry_changed ON entry (account_id, mailbox_id, changed_modseq) WHERE expunged_modseq IS NULL;
 CREATE INDEX entry_expunged ON entry (account_id, mailbox_id, expunged_modseq) WHERE expunged_modseq IS NOT NULL;
 CREATE INDEX entry_marked ON entry (account_id, expunged_at) WHERE expunged_modseq IS NOT NULL;
-CREATE INDEX entry_message ON entry (account_id, message_id);
+CREATE INDEX entry_message ON entry (message_id, account_id);
 
 CREATE TABLE keyword (
     account_id INTEGER NOT NULL,
@@ -146,10 +145,9 @@ CREATE TABLE reference (
     account_id INTEGER NOT NULL,
     hash       INTEGER NOT NULL,
     subject    INTEGER NOT NULL,
-    thread_id  INTEGER NOT NULL REFERENCES thread (id) ON DELETE CASCADE,
+    thread_id  INTEGER NOT NULL,
     PRIMARY KEY (account_id, hash, subject)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX reference_thread ON reference (thread_id);
 
 -- A hand-over that has happened, with its answer, so that repeating it is harmless.
 CREATE TABLE delivered (
