@@ -24,6 +24,8 @@ _EMPTY_LINE = b"\r\n\r\n"
 _OF_INTEREST = re.compile(
     rb"^(received|delivered-to|return-path|authentication-results|bcc|from|date|message-id)[ \t]*:", re.I | re.M
 )
+_DROPPED = frozenset({b"authentication-results"})
+_DROPPED_AT_SUBMISSION = _DROPPED | {b"bcc", b"return-path"}
 _NAME_BREAK = re.compile(rb"[^\w.-]+")
 
 
@@ -89,7 +91,7 @@ class HeaderGate:
         present = frozenset(names)
         if b"delivered-to" in present:
             self.delivered_to = _delivered_to(header)
-        if present & {b"return-path", b"authentication-results", b"bcc"}:
+        if present & (_DROPPED if self._submitted_at is None else _DROPPED_AT_SUBMISSION):
             header = drop_fields(header, self._is_dropped)
         return header if self._submitted_at is None else self._completed(header, present, self._submitted_at)
 
