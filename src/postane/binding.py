@@ -77,10 +77,6 @@ def bind(settings: Settings) -> Binding:
 
 
 def _bind_or_tell(settings: Settings, choice: Ports) -> Binding:
-    for _ in range(RANDOM_TRIES if choice is Ports.RANDOM else 0):
-        # A port that is free in IPv4 may be taken in IPv6.
-        with suppress(_Refused):
-            return _bind_all(settings, choice)
     try:
         return _bind_all(settings, choice)
     except _Refused as refused:
@@ -111,15 +107,30 @@ def _bind_service(settings: Settings, service: Service, choice: Ports, bound: li
     """One port at every address; what is bound joins `bound` at once, so that a failure can let go of it."""
     here = settings.listen.of(service)
     listener = Listener(service, settings.plaintext_login(service))
-    port = here.port or _port(service, choice)
-    for address in here.addresses or settings.listen.addresses:
-        made = _listen(service, address, port)
-        if made is not None:
-            port = made.getsockname()[1]
-            bound.append(Bound(listener, made))
+    addresses = here.addresses or settings.listen.addresses
+    made = _listen_everywhere(service, addresses, here.port or _port(service, choice))
+    bound.extend(Bound(listener, one) for one in made)
     if isinstance(here, LmtpSettings) and here.socket:
         bound.append(Bound(listener, _listen_unix(here.socket)))
-    return port
+    return int(made[0].getsockname()[1]) if made else 0
+
+
+def _listen_everywhere(service: Service, addresses: tuple[str, ...], port: int) -> list[socket.socket]:
+    """Port 0 is a free one, the same at every address; one that is free in IPv4 may be taken in IPv6."""
+    for left in reversed(range(1 if port else RANDOM_TRIES)):
+        made: list[socket.socket] = []
+        try:
+            for address in addresses:
+                one = _listen(service, address, made[0].getsockname()[1] if made else port)
+                made += [one] if one is not None else []
+        except _Refused:
+            for one in made:
+                one.close()
+            if not left:
+                raise
+        else:
+            return made
+    raise AssertionError("the last try returns or raises")
 
 
 def _port(service: Service, choice: Ports) -> int:

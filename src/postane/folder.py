@@ -8,13 +8,17 @@ belongs to another user, and a second server.
 
 from __future__ import annotations
 
+import encodings
 import fcntl
+import importlib
 import os
+import pkgutil
 import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from postane.problem import Problem
@@ -51,6 +55,7 @@ class DataFolder:
         if os.geteuid() != 0 or self.uid == 0:
             yield
             return
+        _read_ahead()
         os.setegid(self.gid)
         os.seteuid(self.uid)
         try:
@@ -62,11 +67,20 @@ class DataFolder:
     def become_owner(self) -> None:
         """For good: what this process does from here on is the owner's doing."""
         if os.geteuid() == 0 and self.uid != 0:
+            _read_ahead()
             with suppress(KeyError):
                 os.environ["HOME"] = pwd.getpwuid(self.uid).pw_dir
             os.setgroups([])
             os.setgid(self.gid)
             os.setuid(self.uid)
+
+
+@cache
+def _read_ahead() -> None:
+    """Python reads codecs when they are first wanted; the owner may not be allowed to enter where Python lies."""
+    for module in pkgutil.iter_modules(encodings.__path__, "encodings."):
+        with suppress(ImportError):
+            importlib.import_module(module.name)
 
 
 def open_folder(path: Path, *, create: bool) -> DataFolder:

@@ -101,6 +101,7 @@ async def _prepare(folder: DataFolder, settings: Settings) -> Prepared:
     stores = open_stores(folder.path, "prepare", PassingHints(folder.run), settings.limits)
     try:
         prepared = await _first_account(stores)
+        await stores.queue.messages(limit=1)  # made now, by one process alone
         if not settings.tls.certificate:
             await have_certificate(folder, settings, stores.directory)
         return prepared

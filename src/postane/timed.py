@@ -21,6 +21,7 @@ from postane.flow.passwords import Passwords
 from postane.logs import make_log
 from postane.net.hints import DatagramHints
 from postane.prepare import have_certificate
+from postane.reach import certificate_files
 from postane.store.api import Purge
 from postane.supervisor import Assignment
 from postane.worker import flush_trace, obey, run_loop
@@ -67,6 +68,8 @@ class _Timed:
         accounts = Accounts(stores.directory, self._passwords, LoginPolicy())
         self._hand_over = hand_over(stores, accounts, self._settings.limits, log)
         self._directory_version = -1
+        self._certificate = assignment.material.certificate
+        """What the workers have."""
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -101,15 +104,20 @@ class _Timed:
 
     def _reload(self, message: Reload) -> None:
         self._settings = message.settings
+        self._certificate = message.material.certificate
         self._log = make_log(message.settings.log, "timed")
 
     # ------------------------------------------------------------ jobs
 
     async def _cover_new_domains(self) -> None:
+        """Whoever made the certificate anew, this process or a command, the workers hear of it here."""
         version = await self._stores.directory.version()
         if version == self._directory_version or self._settings.tls.certificate:
             return
-        if await have_certificate(self._assignment.folder, self._settings, self._stores.directory):
+        await have_certificate(self._assignment.folder, self._settings, self._stores.directory)
+        certificate = certificate_files(self._assignment.folder, self._settings).certificate.read_text("ascii")
+        if certificate != self._certificate:
+            self._certificate = certificate
             self._assignment.control.send(encode(CertificateChanged()))
         self._directory_version = version
 

@@ -36,6 +36,11 @@ from postane.net.stream import Stream
 from postane.net.tls import CertificateFiles, CertificateStore
 from postane.supervisor import Assignment
 
+try:
+    import uvloop
+except ImportError:  # a wheel that not every machine has
+    uvloop = None  # type: ignore[assignment]
+
 FINISH = 10.0
 """Seconds for what is being accepted when the server stops."""
 FLUSH = 1.0
@@ -49,14 +54,7 @@ def run(assignment: Assignment, counters: Path, slots: int) -> None:
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
     """On uvloop where it is there, on asyncio where it is not."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None
-    try:
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    except ImportError:
-        factory = None
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
         runner.run(main)
 
 

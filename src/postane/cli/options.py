@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -43,15 +44,13 @@ class Door:
     folder: DataFolder
     output: Output
 
+    open: Callable[[], Stores]
+
     def run(self, work: Callable[[Stores], Awaitable[T]]) -> T:
         """Does `work` with the stores, beside a server that runs or without one."""
 
         async def with_stores() -> T:
-            from postane.app import open_stores
-            from postane.prepare import PassingHints
-
-            hints = PassingHints(self.folder.run)
-            stores = open_stores(self.folder.path, f"command-{os.getpid()}", hints, self.settings.limits)
+            stores = self.open()
             try:
                 return await work(stores)
             finally:
@@ -69,13 +68,21 @@ def place(data: Path | None, config: Path | None, overrides: dict[Setting, Any] 
 def enter(data: Path | None, config: Path | None, as_json: bool, *, create: bool = False) -> Door:
     """`create` makes a data folder that is not there yet."""
     from postane import privileges
+    from postane.app import open_stores
     from postane.folder import open_folder
+    from postane.prepare import PassingHints
 
     privileges.keep_files_private()
     loaded, path = place(data, config).load()
     folder = open_folder(path, create=create)
+    if folder.uid != os.geteuid():
+        # The owner may not be allowed to enter where the program lies: nothing of it is to be read later.
+        import rich.cells
+        import rich.progress  # noqa: F401
     folder.become_owner()
-    return Door(loaded.settings, folder, Output(as_json))
+    name, hints = f"command-{os.getpid()}", PassingHints(folder.run)
+    opened = partial(open_stores, folder.path, name, hints, loaded.settings.limits)
+    return Door(loaded.settings, folder, Output(as_json), opened)
 
 
 def read_password(from_stdin: bool) -> str:
