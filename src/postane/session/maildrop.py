@@ -62,6 +62,7 @@ class Maildrop:
                 for uid, size in await mail.entries(account, mailbox, wanted, (Column.UID, Column.SIZE)):
                     uids.append(uid)
                     sizes.append(size)
+                await asyncio.sleep(0)  # a large maildrop leaves the others their turn
         except BaseException:
             await lock.release()
             raise
