@@ -106,7 +106,8 @@ def _role(special_use: tuple[str, ...]) -> Role:
         return Role.NONE
     role = _ROLES.get(special_use[0].lower())
     if role is None or len(special_use) > 1:
-        raise MailError(Condition.SPECIAL_USE, "A mailbox has one special use, of " + " ".join(sorted(_ROLES)))
+        uses = ", ".join(attribute.decode("ascii") for attribute in _ATTRIBUTES.values())
+        raise MailError(Condition.SPECIAL_USE, f"A mailbox has one special use, and those here are {uses}")
     return role
 
 

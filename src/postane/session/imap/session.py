@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from postane.core.dialogue import Closed, Opened, Secured, TimedOut
@@ -123,16 +124,17 @@ class ImapSession:
         match event:
             case Secured():
                 connection.secured = event
+                connection.errors = 0
             case TimedOut():
                 async for answer in self._timed_out(connection):
                     yield answer
-            case Closed(shutdown):
+            case Closed(shutdown=shutdown):
                 for answer in farewell("The server is stopping; come back soon", b"UNAVAILABLE") if shutdown else ():
                     yield answer
             case Wrong():
                 await append.abandon(connection)
                 yield _complaint(event)
-                for answer in self._count_error(connection, is_fatal=event.is_fatal):
+                for answer in () if event.is_no else self._count_error(connection, is_fatal=event.is_fatal):
                     yield answer
             case _ if self._is_too_late(connection):
                 for answer in farewell("You have not logged in in time"):
@@ -199,12 +201,18 @@ class ImapSession:
                 yield answer
 
     async def _ended(self, connection: Connection, event: Any, tagged: Tagged) -> Answers:
-        async for line in self._news(connection, _shows(event), with_uid=getattr(event, "is_uid", True)):
+        shows = _shows(event)
+        async for line in self._news(connection, shows, with_uid=getattr(event, "is_uid", True)):
             yield line
-        if connection.view is not None and connection.view.is_deleted:
+        view = connection.view
+        if view is not None and view.is_deleted:
             return
+        if view is not None and view.withholds and shows is Shows.ALL_BUT_EXPUNGE and not tagged.code:
+            tagged = replace(tagged, code=b"EXPUNGEISSUED")  # RFC 5530 3: a NOOP would tell which
         if tagged.state is not None:
             connection.state = tagged.state
+        if tagged.status is Ending.OK and connection.identity is not None:
+            connection.errors = 0
         yield tagged
 
     async def _news(self, connection: Connection, shows: Shows, *, with_uid: bool = True) -> Answers:

@@ -199,6 +199,11 @@ class View:
         bounds = [bisect_left(self.uids, bound) for bound in self._recent]
         return sum(bounds[1::2]) - sum(bounds[::2])
 
+    @property
+    def withholds(self) -> bool:
+        """Messages have gone that the client may not yet be told of."""
+        return bool(self._gone)
+
     def report(self, shows: Shows, *, with_uid: bool = True) -> Iterator[Wire]:
         """Say what `refresh` and `absorb` have noted; each Wire holds at most `LINES` lines."""
         if shows is Shows.NOTHING:
