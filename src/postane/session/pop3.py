@@ -259,7 +259,7 @@ class Pop3Session:
         except BaseException:
             await self.aclose()
             raise
-        self._services.log.info("pop3.login", account=identity.account.address, peer=str(self._peer))
+        self._services.log.info("pop3.login", account=identity.account.address)
         return LoggedIn(f"{drop.count} messages ({drop.octets} octets)")
 
     def _doubt(self) -> None:
