@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+
 from serving import Server
 
 VECTORS = Path(__file__).resolve().parents[2] / "shared" / "vectors"

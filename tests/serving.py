@@ -18,7 +18,9 @@ PROGRAM = Path(sys.executable).with_name("postane")
 class Server:
     """`postane serve`: `start` returns when every listener accepts.  What the first start said of its account stays."""
 
-    def __init__(self, data: Path, log_file: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data: Path, log_file: Path, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.data = data
         self.ports: dict[str, int] = {}
         self.certificate = Path()

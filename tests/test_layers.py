@@ -30,9 +30,8 @@ FRONT = frozenset(MAY)
 # Who may name a class that fills a port (a store, a directory): the wiring alone.
 FILLERS = ("postane.store.", "postane.net.")
 PORTS = frozenset({"postane.store.api"})
-WIRING = frozenset({"app", "worker", "supervisor", "timed", "acceptor", "prepare", "card", "cli"})
 
-IO = frozenset({"asyncio", "socket", "ssl", "select", "selectors", "uvloop", "threading", "subprocess", "os", "io"})
+IO = frozenset({"asyncio", "socket", "ssl", "select", "selectors", "uvloop", "threading", "subprocess"})
 
 
 def modules() -> dict[str, Path]:

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from serving import Server
 
 from postane.net import tls
+from serving import Server
 
 SERVICES = {"smtp", "lmtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s"}
 

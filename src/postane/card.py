@@ -89,11 +89,14 @@ def in_url(host: str) -> str:
 
 
 def reachable_hosts(
-    host_name: str, machine_addresses: tuple[str, ...], listening: tuple[str, ...], only: int = 3
+    host_name: str, machine_addresses: tuple[str, ...], listening: tuple[str, ...], at_most: int = 3
 ) -> tuple[str, ...]:
     """Names and addresses for the card: a full host name, then the addresses that are listened on."""
-    families = {ipaddress.ip_address(one).version for one in listening if ipaddress.ip_address(one).is_unspecified}
-    named = tuple(one for one in listening if not ipaddress.ip_address(one).is_unspecified)
+    asked = [ipaddress.ip_address(one) for one in listening]
+    families = {one.version for one in asked if one.is_unspecified}
+    named = tuple(str(one) for one in asked if not one.is_unspecified)
     found = [one for one in machine_addresses if ipaddress.ip_address(one).version in families or one in named]
+    if not found:
+        return named or ("localhost",)
     names = (host_name,) if "." in host_name else ()
-    return (*names, *found[:only]) or named or ("localhost",)
+    return (*names, *found[:at_most])
