@@ -43,6 +43,19 @@ class SmtpLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class SmtpClientLimits:
+    """How long another server may be silent (RFC 5321 4.5.3.2), and how much it may say in one reply."""
+
+    greeting: float = 300.0
+    command: float = 300.0
+    data: float = 120.0
+    text: float = 180.0
+    end: float = 600.0
+    quit: float = 10.0
+    reply_bytes: int = 256 * KIB
+
+
+@dataclass(frozen=True, slots=True)
 class ImapLimits:
     line: int = 64 * KIB
     literal: int = 64 * KIB
@@ -102,6 +115,7 @@ class LoginLimits:
 class Limits:
     mime: MimeLimits = MimeLimits()
     smtp: SmtpLimits = SmtpLimits()
+    smtp_client: SmtpClientLimits = SmtpClientLimits()
     imap: ImapLimits = ImapLimits()
     pop3: Pop3Limits = Pop3Limits()
     connections: ConnectionLimits = ConnectionLimits()
