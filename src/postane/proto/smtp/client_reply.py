@@ -123,7 +123,7 @@ class ReplyReader:
         while (line := self._buffer.line(self._limit - self._size)) is not None:
             if isinstance(line, Line):
                 return Fault(f"gave a reply of more than {self._limit} octets")
-            self._size += len(line) + 1
+            self._size += len(line) + 2
             found = _LINE.match(line)
             if not found:
                 return Fault(f"said {_text(line[:100])!r}, which is no SMTP reply")
