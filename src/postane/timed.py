@@ -26,6 +26,7 @@ from postane.store.api import Purge
 from postane.supervisor import Assignment
 from postane.worker import flush_trace, obey, run_loop
 
+HOUR = 3600.0
 DAY = 86_400
 TRACE_DAYS = 30
 PURGE_SLICE = 1000
@@ -33,10 +34,11 @@ PURGE_SLICE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`every` seconds, first as soon as the process is there."""
+    """`every` seconds, for the first time `after` so many: a start has better things to do than to tidy up."""
 
     name: str
     every: float
+    after: float
     work: Callable[[], Awaitable[None]]
 
 
@@ -87,14 +89,15 @@ class _Timed:
 
     def _jobs(self) -> tuple[Job, ...]:
         return (
-            Job("certificate", 1.0, self._cover_new_domains),
-            Job("queue", 10.0, self._deliver_due),
-            Job("purge", 3600.0, self._purge),
-            Job("sweep", 6 * 3600.0, self._sweep),
-            Job("trace", 3600.0, self._prune_trace),
+            Job("certificate", 1.0, 0.0, self._cover_new_domains),
+            Job("queue", 10.0, 0.0, self._deliver_due),
+            Job("purge", HOUR, 60.0, self._purge),
+            Job("sweep", 6 * HOUR, 120.0, self._sweep),
+            Job("trace", HOUR, 60.0, self._prune_trace),
         )
 
     async def _repeat(self, job: Job) -> None:
+        await asyncio.sleep(job.after)
         while True:
             try:
                 await job.work()
