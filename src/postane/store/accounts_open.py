@@ -46,25 +46,23 @@ class OpenAccounts:
     def get(self, account: AccountRef) -> Database:
         """Use what it gives before the next await: only a database at work is safe from being closed."""
         database = self._open.get(account.id)
-        if database is not None:
-            self._open.move_to_end(account.id)
-            return database
-        path = folder_of(self._root, account) / DATABASE
-        database = Database(path, SCHEMA, self._pool, writers=self._writers, vfs=self._vfs)
-        self._open[account.id] = database
+        if database is None:
+            path = folder_of(self._root, account) / DATABASE
+            database = Database(path, SCHEMA, self._pool, writers=self._writers, vfs=self._vfs)
+            self._open[account.id] = database
+        self._open.move_to_end(account.id)
         if len(self._open) > self._bound:
-            self._evict()
+            self._evict(database)
         return database
 
-    def _evict(self) -> None:
-        newest = next(reversed(self._open))
-        for account_id, database in self._open.items():
-            if account_id != newest and database.is_idle:
-                del self._open[account_id]
-                task = asyncio.get_running_loop().create_task(database.close())
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
-                return
+    def _evict(self, kept: Database) -> None:
+        """Those at work stay, above the bound if need be, until a later call finds them idle."""
+        excess = len(self._open) - self._bound
+        idle = [id_ for id_, database in self._open.items() if database.is_idle and database is not kept]
+        for account_id in idle[:excess]:
+            task = asyncio.get_running_loop().create_task(self._open.pop(account_id).close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     async def close_one(self, account: AccountRef) -> None:
         database = self._open.pop(account.id, None)
