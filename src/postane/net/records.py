@@ -11,9 +11,12 @@ Refused: renegotiation and compression (by the context), and data after a fatal 
 from __future__ import annotations
 
 import ssl
+import sys
 
 from postane.core.dialogue import Secured
 
+_DER = 2
+"""What `_ssl.ENCODING_DER` is."""
 RECORD = 16 * 1024
 """The most plain text one record holds (RFC 8446 5.1)."""
 
@@ -32,14 +35,19 @@ class ServerContext(ssl.SSLContext):
 
 
 class Records:
-    """One TLS connection, server side."""
+    """One TLS connection: our side is the server's, or, where `server_name` is given, a client's.
+
+    `server_name` goes into SNI; "" asks for no name.
+    """
 
     __slots__ = ("_incoming", "_outgoing", "_tls", "ended")
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name or None
+        )
         self.ended = False
 
     def feed(self, cipher_text: bytes) -> None:
@@ -79,6 +87,14 @@ class Records:
             self._tls.unwrap()
         except ssl.SSLError:
             pass
+
+    def chain(self) -> tuple[bytes, ...]:
+        """The peer's certificates as it sent them, DER, its own first; for the client's side."""
+        # Public only from Python 3.13 on; before, the same call of OpenSSL stands one object deeper.
+        if sys.version_info >= (3, 13):
+            return tuple(self._tls.get_unverified_chain())
+        inner = self._tls._sslobj  # type: ignore[attr-defined]
+        return tuple(each.public_bytes(_DER) for each in inner.get_unverified_chain() or ())
 
     def secured(self) -> Secured:
         """What a session is told once the handshake is done."""

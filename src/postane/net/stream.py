@@ -49,7 +49,7 @@ class HandshakeFailure:
 
 
 class Stream(asyncio.Protocol):
-    """One accepted connection.  `accepted`, if given, is called once it is up.
+    """One connection, accepted or made by us.  `accepted`, if given, is called once it is up.
 
     `lost`, if set, is called when the connection is gone in both directions.
     """
@@ -138,6 +138,10 @@ class Stream(asyncio.Protocol):
         waiter.set_result(what)
         return True
 
+    def take(self) -> bytes:
+        """What has come, without waiting."""
+        return self._take_inbox() if self._inbox else b""
+
     def _take_inbox(self) -> bytes:
         data = bytes(self._inbox or b"")
         self._inbox = None
@@ -213,20 +217,25 @@ class Stream(asyncio.Protocol):
 
     # ------------------------------------------------------------ TLS
 
-    async def start_tls(self, context: ssl.SSLContext) -> Secured | HandshakeFailure:
+    async def start_tls(self, context: ssl.SSLContext, server_name: str | None = None) -> Secured | HandshakeFailure:
         """Drops what came in the clear and shakes hands (RFC 3207 4.2, RFC 2595 2.1).
 
-        To be called in the same breath as the `write` of the reply that invites the handshake.
+        By a server to be called in the same breath as the `write` of the reply that invites the handshake.
+        A client gives the `server_name`, as for `Records`.
         """
         self._take_inbox()
-        return await self._shake_hands(context)
+        return await self._shake_hands(context, server_name)
 
     async def accept_tls(self, context: ssl.SSLContext) -> Secured | HandshakeFailure:
         """Shakes hands with a peer that begins with TLS (RFC 8314 3.3)."""
         return await self._shake_hands(context)
 
-    async def _shake_hands(self, context: ssl.SSLContext) -> Secured | HandshakeFailure:
-        records = Records(context)
+    def peer_chain(self) -> tuple[bytes, ...]:
+        """As a client, once TLS is up: the server's certificates as it sent them, DER."""
+        return self._tls.chain() if self._tls is not None else ()
+
+    async def _shake_hands(self, context: ssl.SSLContext, server_name: str | None = None) -> Secured | HandshakeFailure:
+        records = Records(context, server_name)
         deadline = self._loop.time() + self._limits.handshake
         try:
             while not records.shake_hands():
