@@ -53,7 +53,8 @@ def test_forty_thousand_offers_are_read_at_once():
 
 def test_everything_is_said_where_everything_is_offered():
     assert mail_line(FULL, EVERYTHING) == (
-        "MAIL FROM:<ışık@us.test> SIZE=42 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=QQ+3D1 REQUIRETLS MT-PRIORITY=-4 BY=120;R"
+        "MAIL FROM:<ışık@us.test> SIZE=42 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=QQ+3D1"
+        " REQUIRETLS MT-PRIORITY=-4 BY=120;R"
     )
     assert mail_line(Envelope("", body=BodyType.SEVEN_BIT), EVERYTHING) == "MAIL FROM:<> BODY=7BIT"
     assert rcpt_line(Recipient("b@far.test", "FAILURE,DELAY", "rfc822;B+2B@far.test"), EVERYTHING) == (
