@@ -1,7 +1,6 @@
-"""What the relay needs of others: connections, what is known of a domain's TLS, and words for those who sent.
+"""What the relay needs of others, besides connections (`postane.core.outgoing`) and the DNS (`postane.core.dns`).
 
-Connections are made by `postane.net.outgoing`; a `TlsMemory` is kept by
-`postane.store.state`; `Bounces` are composed by `postane.flow.bounce`.
+`TlsMemory` is filled by `postane.store.state`, `Bounces` by `postane.flow.bounce`.
 """
 
 from __future__ import annotations
@@ -11,40 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from postane.core.dialogue import Endpoint
-from postane.core.outgoing import PeerTls, TlsDemand
 from postane.flow.relay.verdict import Verdict
 from postane.store.api import NewMessage, QueuedMessage, QueuedRecipient
-
-
-class Outgoing(Protocol):
-    """A connection that we have made.  What fails raises OSError (TimeoutError among them), whatever it was."""
-
-    @property
-    def peer(self) -> Endpoint: ...
-
-    @property
-    def local(self) -> Endpoint: ...
-
-    async def read(self, timeout: float) -> bytes:
-        """What has come, at least one octet; b"" where the peer will send no more."""
-
-    async def write(self, data: bytes) -> None: ...
-
-    async def start_tls(self, demand: TlsDemand) -> PeerTls:
-        """Drops what the peer sent in the clear and was not read (RFC 3207 6).
-
-        OSError where the handshake fails, an unfit certificate with WEBPKI included: the connection is then of no use.
-        """
-
-    async def close(self) -> None: ...
-
-    def abort(self) -> None: ...
-
-
-class Connector(Protocol):
-    async def connect(self, address: str, port: int, *, source: str | None, timeout: float) -> Outgoing:
-        """`address` is numeric; `source` the address to bind, for its own family only.  OSError."""
 
 
 class TlsMemory(Protocol):
