@@ -132,13 +132,14 @@ def test_lmtp_on_a_socket(tmp_path: Path) -> None:
     path = tmp_path / "lmtp.sock"
     settings = Settings(listen=Listen(ports=Ports.RANDOM, lmtp=LmtpSettings(socket=str(path))))
 
-    bind(settings).close()
+    left = bind(settings)
     binding = bind(settings)  # what a killed server left is no obstacle
 
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
     binding.close()
-    path.unlink()
+    assert not path.exists()
+    left.close()
     path.write_text("mine")
     with pytest.raises(Problem, match="is a file that is no socket"):
         bind(settings)

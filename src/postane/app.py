@@ -39,6 +39,7 @@ from postane.store.mail import SqlMailStore
 from postane.store.queue import SqlQueue
 from postane.store.sqlite import Database
 from postane.store.staging import FileStaging
+from postane.store.stamp import Stamp
 from postane.store.trace import FileTrace
 
 THREADS = 8
@@ -77,7 +78,7 @@ def open_stores(data: Path, process: str, hints: Hints, limits: Limits) -> Store
     directory_file = Database(data / "directory.sqlite", directory.SCHEMA, pool, create=True)
     queue_file = Database(data / "queue" / "queue.sqlite", queue.SCHEMA, pool, create=True)
     return Stores(
-        directory=SqlDirectory(directory_file, clock),
+        directory=SqlDirectory(directory_file, clock, Stamp(data / "directory.stamp")),
         mail=SqlMailStore(data, hints=hints, clock=clock, pool=pool, limits=limits.imap),
         staging=FileStaging(data, pool),
         queue=SqlQueue(queue_file, data / "queue", pool, clock),

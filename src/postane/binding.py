@@ -53,7 +53,10 @@ class Binding:
 
     def close(self) -> None:
         for one in self.bound:
+            name = one.socket.getsockname() if one.socket.family == socket.AF_UNIX else ""
             one.socket.close()
+            if name:
+                Path(name).unlink(missing_ok=True)
 
 
 class _Refused(Exception):

@@ -20,6 +20,7 @@ from postane.folder import DataFolder, lock, open_folder
 from postane.logs import make_log
 from postane.net.counters import SharedCounters
 from postane.prepare import Prepared, prepare_as_owner
+from postane.problem import Problem
 from postane.reach import Serving, reach, read_material, write_serving
 from postane.supervisor import Entry, Supervisor
 
@@ -34,6 +35,8 @@ def serve(place: Place, ready_file: Path | None, say: Callable[[str], None]) -> 
     settings = loaded.settings
     folder = open_folder(data, create=True)
     if ready_file is not None:
+        if not ready_file.absolute().parent.is_dir():
+            raise Problem(f"The ready file {ready_file} cannot be written: its folder is not there.")
         ready_file.unlink(missing_ok=True)
     with lock(folder):
         binding = bind(settings)
@@ -50,7 +53,7 @@ def _run(
     material: Material,
     announce: Callable[[DataFolder, Settings, Binding], None],
 ) -> None:
-    workers = settings.server.workers or os.cpu_count() or 1
+    workers = settings.server.workers or len(os.sched_getaffinity(0))
     counters_file = folder.run / "counters"
     with folder.as_owner():
         counters_file.unlink(missing_ok=True)

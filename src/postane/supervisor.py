@@ -262,11 +262,14 @@ class Supervisor:
 
     def _reload(self) -> None:
         """What cannot be used changes nothing: the server goes on as it was."""
+        before = self.settings
         try:
             self.settings, self.material = self.source()
         except Problem as problem:
             self.log.error("reload.refused", what=problem.what, mend=problem.mend)
             return
+        if (before.server, before.listen) != (self.settings.server, self.settings.listen):
+            self.log.warning("reload.partial", why="ports, addresses and workers change with the next start")
         self._tell_all(Reload(self.settings, self.material))
         self.log.info("reload.done")
 

@@ -111,9 +111,12 @@ class _Worker:
         """Serves one connection to its end."""
         desk = self._desk
         limits = desk.limits.connections
-        _, stream = await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: Stream(limits, _nobody_waits), connection
-        )
+        loop = asyncio.get_running_loop()
+        try:
+            _, stream = await loop.connect_accepted_socket(lambda: Stream(limits, _nobody_waits), connection)
+        except BaseException:
+            connection.close()
+            raise
         log = self._log.bind(connection=new_id()[:12], service=listener.service.value, peer=stream.peer.host)
         engine, session, internal_error = desk.serve(listener.service, log)
         log.debug("connection.opened")
