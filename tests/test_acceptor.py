@@ -32,7 +32,7 @@ class Door:
     def leave_address(self, host: str) -> None:
         self.left.append(host)
 
-    async def serve(self, connection: socket.socket, listener: Listener) -> None:
+    async def serve(self, connection: socket.socket, listener: Listener, host: str) -> None:
         self.served.append(listener.service)
         await self.leave.wait()
         connection.close()

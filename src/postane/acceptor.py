@@ -43,8 +43,8 @@ class Doorkeeper(Protocol):
     def leave_address(self, host: str) -> None: ...
 
 
-Serve = Callable[[socket.socket, Listener], Awaitable[None]]
-"""Serves one connection to its end and closes it."""
+Serve = Callable[[socket.socket, Listener, str], Awaitable[None]]
+"""Serves one connection, from the host named last, to its end and closes it."""
 
 
 class Acceptor:
@@ -97,7 +97,7 @@ class Acceptor:
 
     async def _run(self, connection: socket.socket, listener: Listener, host: str) -> None:
         try:
-            await self._serve(connection, listener)
+            await self._serve(connection, listener, host)
         except OSError as error:
             self._log.info("connection.failed", service=listener.service.value, error=error.strerror)
         finally:

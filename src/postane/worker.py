@@ -107,7 +107,7 @@ class _Worker:
         ports = self._assignment.binding.ports
         return Desk(self._stores, settings, self._passwords, name, ports, self._crowd, self._log)
 
-    async def _converse(self, connection: socket.socket, listener: Listener) -> None:
+    async def _converse(self, connection: socket.socket, listener: Listener, host: str) -> None:
         """Serves one connection to its end."""
         desk = self._desk
         limits = desk.limits.connections
@@ -117,7 +117,7 @@ class _Worker:
         except BaseException:
             connection.close()
             raise
-        log = self._log.bind(connection=new_id()[:12], service=listener.service.value, peer=stream.peer.host)
+        log = self._log.bind(connection=new_id()[:12], service=listener.service.value, peer=host)
         engine, session, internal_error = desk.serve(listener.service, log)
         log.debug("connection.opened")
         await converse(
