@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from postane.machine import addresses
 from postane.net import tls
 from serving import Server
 
@@ -377,6 +378,36 @@ def test_a_certificate_that_does_not_match_its_key_is_refused(tmp_path: Path) ->
 
     assert server.wait() == 1
     assert f"{other.key}: the key does not belong to the certificate {one.certificate}" in server.log()
+
+
+def plain_login(server: Server, host: str) -> bytes:
+    with socket.create_connection((host, server.ports["imap"]), timeout=10) as client:
+        replies = client.makefile("rb")
+        replies.readline()
+        client.sendall(f'A LOGIN {server.account} "{server.password}"\r\n'.encode())
+        while not (line := replies.readline()).startswith(b"A "):
+            assert line
+        return line
+
+
+def test_login_before_tls_is_for_this_machine_or_where_it_is_allowed(server: Server) -> None:
+    if not (here := addresses()):
+        pytest.skip("this machine has no address but loopback: give it one")
+    assert plain_login(server, "127.0.0.1").startswith(b"A OK")
+    refused = plain_login(server, here[0])
+    assert refused.startswith(b"A NO [PRIVACYREQUIRED]")
+    assert b"port %d" % server.ports["imaps"] in refused
+
+    (server.data / "postane.toml").write_text('[domains."demo.test"]\nlogin.plaintext = "allow"\n')
+    server.signal(signal.SIGHUP)
+    until(lambda: plain_login(server, here[0]).startswith(b"A OK"))
+
+    (server.data / "postane.toml").write_text("")
+    server.signal(signal.SIGHUP)
+    until(lambda: plain_login(server, here[0]).startswith(b"A NO"))
+    (server.data / "postane.toml").write_text('[listen.imap]\nlogin.plaintext = "allow"\n')
+    server.signal(signal.SIGHUP)
+    until(lambda: plain_login(server, here[0]).startswith(b"A OK"))
 
 
 def test_no_relay_is_ever_open(server: Server) -> None:
