@@ -29,6 +29,9 @@ class FakeDirectory:
             credential = self.verifiers[old.ref.id]
             self.verifiers[old.ref.id] = replace(credential, verifier=verifier, version=credential.version + 1)
 
+    def limit(self, address: str, quota_bytes: int) -> None:
+        self.people[address] = replace(self.people[address], quota_bytes=quota_bytes)
+
     def lead(self, local: str, domain: str, *targets: str) -> None:
         self.by_alias[local, domain] = Alias(local, domain, targets)
 

@@ -204,6 +204,7 @@ async def test_over_quota_is_refused_at_rcpt() -> None:
     class Full(Played):
         def arrange(self, office: PostOffice) -> None:
             office.mail.quota = 1000
+            office.directory.limit("ayse@postane.test", 1000)
 
     office = await Full().say(
         GREETING + "C: MAIL FROM:<a@bar.com> SIZE=1001\nS: 250 2.1.0 Ok\n"

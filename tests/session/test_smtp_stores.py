@@ -29,6 +29,7 @@ from postane.store.mail import SqlMailStore
 from postane.store.queue import SqlQueue
 from postane.store.sqlite import Database
 from postane.store.staging import SMALL, FileStaging
+from postane.store.stamp import Stamp
 from transcript import parse, play_turns
 
 HELLO = "S~ 220 .*\nC: HELO bar.com\nS~ 250 .*\n"
@@ -71,7 +72,7 @@ async def house(root: Path) -> AsyncIterator[House]:
     pool = ThreadPoolExecutor(2)
     people_file = Database(root / "directory.sqlite", directory.SCHEMA, pool, create=True)
     queue_file = Database(root / "queue" / "queue.sqlite", queue.SCHEMA, pool, create=True)
-    people = SqlDirectory(people_file, clock)
+    people = SqlDirectory(people_file, clock, Stamp(root / "directory.stamp"))
     mail = SqlMailStore(root, hints=hints, clock=clock, pool=pool)
     waiting = SqlQueue(queue_file, root / "queue", pool, clock)
     staging = FileStaging(root, pool)
@@ -155,6 +156,7 @@ async def test_a_client_that_goes_leaves_no_file(tmp_path: Path) -> None:
 
 async def test_quota_is_the_accounts_own(tmp_path: Path) -> None:
     async with house(tmp_path) as at:
+        await at.directory.update_account(at.people["ayse"].ref.id, quota_bytes=500)
         await at.mail.write(at.people["ayse"].ref, SetQuota(500, 0))
         await at.say(
             Service.SMTP,

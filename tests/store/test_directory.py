@@ -14,6 +14,7 @@ from postane.core.status import Condition, MailError
 from postane.store.api import Account, AccountState, Alias, Credential, Directory
 from postane.store.directory import MAX_TARGETS, SCHEMA, SqlDirectory
 from postane.store.sqlite import Database
+from postane.store.stamp import Stamp
 
 IDN = "xn--rksmrgs-5wao1o.example"
 
@@ -21,7 +22,8 @@ IDN = "xn--rksmrgs-5wao1o.example"
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[SqlDirectory]:
     with ThreadPoolExecutor(2) as pool:
-        directory = SqlDirectory(Database(folder / "directory.sqlite", SCHEMA, pool, create=True), TurnedClock())
+        database = Database(folder / "directory.sqlite", SCHEMA, pool, create=True)
+        directory = SqlDirectory(database, TurnedClock(), Stamp(folder / "directory.stamp"))
         try:
             yield directory
         finally:

@@ -154,6 +154,8 @@ class Reception:
         raise MailError(Condition.RELAY_DENIED, text)
 
     async def _check_quota(self, account: Account, address: Address) -> None:
+        if not account.quota_bytes and not account.quota_messages:
+            return
         usage = await self._receiver.mail.usage(account.ref)
         coming = max(self._mail.size or 0, 1)
         is_full = 0 < usage.quota_bytes < usage.bytes + coming or 0 < usage.quota_messages <= usage.messages
