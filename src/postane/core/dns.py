@@ -60,7 +60,7 @@ class Resolver(Protocol):
         """Sorted by preference."""
 
     async def addresses(self, host: str) -> Answer[str]:
-        """A and AAAA together, IPv6 first; FAILED only where neither answered."""
+        """A and AAAA together, IPv6 first; FAILED where one of the two failed and the other found nothing."""
 
     async def txt(self, name: str) -> Answer[bytes]:
         """Each record's strings joined."""
