@@ -11,6 +11,7 @@ from mail_world import ACCOUNT, LIMITS, World
 from postane.core.status import Condition, MailError
 from postane.store.api import (
     Column,
+    Copy,
     CreateMailbox,
     DeleteMailbox,
     Purge,
@@ -257,6 +258,17 @@ class MailboxContract(Contract):
             assert email_id == await w.column(Column.EMAIL_ID, 1, "old/mail")
             assert Role.NONE is (await w.box("old/mail")).role
             assert 4 == (await w.append()).uid
+
+    async def test_renaming_a_large_inbox_moves_all_that_is_there(self) -> None:
+        async with self.world() as w:
+            await w.fill(2)
+            inbox = (await w.box()).id
+            for _ in range(12):
+                await w.store.write(ACCOUNT, Copy(inbox, await w.uids(), inbox))
+
+            await w.store.write(ACCOUNT, RenameMailbox("INBOX", "old"))
+
+            assert ([], list(range(1, 8193))) == (await w.uids(), await w.uids("old"))
 
     # ------------------------------------------------------------ subscriptions and the lock
 

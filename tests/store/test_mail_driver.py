@@ -17,7 +17,9 @@ from postane.core.status import Condition, MailError
 from postane.store import sqlite
 from postane.store.schema import Schema, load
 from postane.store.script import Rows, Script, just
-from postane.store.sqlite import Database, WrongData
+from postane.store.sqlite import Database
+from postane.store.sqlite_file import WrongData
+from postane.store.writers import Writers
 
 FIRST = "CREATE TABLE thing (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT"
 SECOND = "ALTER TABLE thing ADD COLUMN size INTEGER NOT NULL DEFAULT 7"
@@ -158,7 +160,6 @@ async def test_the_wal_is_copied_home_and_stays_bounded(tmp_path: Path, monkeypa
 async def test_a_pinned_wal_is_cut_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "WAL_CHECKPOINT_PAGES", 50)
     monkeypatch.setattr(sqlite, "WAL_TRUNCATE_PAGES", 150)
-    monkeypatch.setattr(sqlite, "BUSY_MS", 0)
     async with database(tmp_path / "x") as one:
         await one.write(add("a"))
         pin = apsw.Connection(str(tmp_path / "x"))
@@ -172,6 +173,40 @@ async def test_a_pinned_wal_is_cut_later(tmp_path: Path, monkeypatch: pytest.Mon
             await one.write(add(str(n) + "y" * 20_000))
 
         assert (tmp_path / "x-wal").stat().st_size < 300 * 4200
+
+
+async def test_free_pages_go_back_to_the_disk(tmp_path: Path) -> None:
+    async with database(tmp_path / "x") as one:
+        await one.write(add("x" * 2_000_000))
+        await one.write(just("DELETE FROM thing"))
+        await one.shrink()
+    async with database(tmp_path / "x") as one:
+        assert [] == await names(one)
+
+    assert (tmp_path / "x").stat().st_size < 100_000
+
+
+async def test_one_who_takes_long_does_not_keep_the_others_waiting(tmp_path: Path) -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def long() -> Script[None]:
+        yield NAMES, ()
+        inside.set()
+        leave.wait(10)
+
+    with ThreadPoolExecutor(4) as pool:
+        writers = Writers(pool)
+        one, other = (Database(tmp_path / name, SCHEMA, pool, writers=writers, create=True) for name in "ab")
+        task = asyncio.create_task(one.write(long()))
+        await asyncio.to_thread(inside.wait, 10)
+
+        await other.write(add("a"))
+
+        assert not task.done()
+        leave.set()
+        await task
+        await one.close()
+        await other.close()
 
 
 # ---------------------------------------------------------------- reading

@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from mail_contract import MessageContract
+from mail_contract_changes import ChangeContract
 from mail_contract_mailboxes import MailboxContract
 from mail_world import LIMITS
 
@@ -19,6 +20,10 @@ def make_store(root: Path, hints: Hints, clock: TurnedClock, pool: Executor) -> 
 
 
 class TestMessages(MessageContract):
+    make_store = staticmethod(make_store)
+
+
+class TestChanges(ChangeContract):
     make_store = staticmethod(make_store)
 
 

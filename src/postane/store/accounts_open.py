@@ -16,7 +16,8 @@ from pathlib import Path
 
 from postane.store.api import AccountRef
 from postane.store.schema import load
-from postane.store.sqlite import Database, Writers
+from postane.store.sqlite import Database
+from postane.store.writers import Writers
 
 SCHEMA = load("mail", 0x506F734D)  # "PosM"
 DATABASE = "mail.sqlite"

@@ -37,6 +37,8 @@ from postane.store.api import (
     Hints,
     Mailbox,
     Move,
+    RenameMailbox,
+    Role,
     Snapshot,
     StoreFlags,
     Usage,
@@ -44,16 +46,14 @@ from postane.store.api import (
 from postane.store.blob_fs import SWEPT_AFTER, FileBlobs, sweep_folder
 from postane.store.check import check
 from postane.store.commands import script_of
-from postane.store.commands.account import Context, Done, begin
+from postane.store.commands.account import ROWS, Context, Done, begin
 from postane.store.commands.founding import found
 from postane.store.files import Files, SystemFiles, failure, make_folders
 from postane.store.script import Script
-from postane.store.sqlite import build
+from postane.store.sqlite_file import build
 
 T = TypeVar("T")
 
-ROWS = 4096
-"""The most entries that one commit changes, COPY excepted (STORE.md rule 5)."""
 _FENCED_OFF = 1 << 62
 """The generation of an account that is being removed: no write is under it or above."""
 
@@ -143,6 +143,9 @@ class SqlMailStore:
                 result = await self._move(account, command)
             case Expunge():
                 result = await self._expunge(account, command)
+            case RenameMailbox():
+                result = None
+                await self._rename(account, command)
             case ClaimRecent():
                 result = await self._claim_recent(account, command)
             case _:
@@ -204,6 +207,16 @@ class SqlMailStore:
             tuple(uid for part in parts for uid in part.targets),
             parts[-1].modseq,
         )
+
+    async def _rename(self, account: AccountRef, command: RenameMailbox) -> None:
+        """Of an INBOX the first ROWS messages go with the name itself, the rest of those there now after it."""
+        database = self._accounts.get(account)
+        before = await database.read(queries.mailbox(account, command.name, self._limits))
+        await self._commit(account, command)
+        if before.role is Role.INBOX and before.messages > ROWS:
+            target = await self.mailbox(account, command.new_name)
+            uids = await self._accounts.get(account).read(queries.living_uids(account, before.id), in_pool=True)
+            await self._move(account, Move(before.id, [uid for uid in uids if uid < before.uidnext], target.id))
 
     async def _expunge(self, account: AccountRef, command: Expunge) -> tuple[int, ...]:
         uids = command.uids
@@ -279,9 +292,11 @@ class SqlMailStore:
         return check(account, self._accounts.get, self._blobs(account), self._pool, repair=repair)
 
     async def sweep(self, account: AccountRef) -> int:
-        """Removes files in `blobs/` that no row names and that are a day old; returns how many."""
+        """Removes day-old files in `blobs/` that no row names; returns how many.  Gives free pages back to the disk."""
         remove = partial(self._blobs(account).sweep, now=self._clock.now())
-        return await self._accounts.get(account).write(_sweep(account, remove))
+        removed = await self._accounts.get(account).write(_sweep(account, remove))
+        await self._accounts.get(account).shrink()
+        return removed
 
     async def sweep_incoming(self) -> int:
         """Removes what was being received, made or removed when a process died a day ago or earlier."""

@@ -1,4 +1,4 @@
-"""The only module that opens SQLite: durable databases with group commit and bounded readers.
+"""Durable databases in SQLite files: group commit, reads where they are called.
 
 `Database` runs scripts (`postane.store.script`) on one file.
 
@@ -13,9 +13,6 @@ the reader is open and as long as the last one took under 2 ms; otherwise, and
 wherever SQLite says busy, in the pool.
 
 Checkpoints are made by the writing thread after it has answered, never on the loop.
-
-Refused: a file of another application or of a newer version (`WrongData`), a
-missing file unless `create` is given.
 """
 
 from __future__ import annotations
@@ -30,161 +27,28 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import EDQUOT, ENOSPC
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
 
-from postane.core.status import Condition, MailError
 from postane.store import files
 from postane.store.schema import Schema
 from postane.store.script import Script, just
+from postane.store.sqlite_file import BUSY_MS, WAL_CHECKPOINT_PAGES, connect, failure, run
+from postane.store.writers import Writers
 
 T = TypeVar("T")
 
-PAGE_SIZE = 4096
-WAL_CHECKPOINT_PAGES = 1000
-"""The writer copies the WAL into the file once it is this long."""
 WAL_TRUNCATE_PAGES = 16_384
 """Beyond this (64 MiB) the WAL is also cut, which waits for readers."""
 BATCH = 256
 """The most scripts of one commit."""
+SHRUNK_PAGES = 2048
+"""The most pages (8 MiB) that one call gives back."""
 SLOW = 0.002
 """Seconds after which the next read goes to the pool (STORE.md rule 6)."""
-CACHE_KIB = 512
-"""Of a connection.  What is not in it is mostly in the system's own cache; an account that works has two."""
-BUSY_MS = 10_000
-WRITING_THREADS = 4
-
-_EVERY_CONNECTION = f"""
-    PRAGMA foreign_keys = ON;
-    PRAGMA synchronous = FULL;
-    PRAGMA wal_autocheckpoint = 0;
-    PRAGMA journal_size_limit = {WAL_CHECKPOINT_PAGES * PAGE_SIZE};
-    PRAGMA temp_store = MEMORY;
-    PRAGMA cache_size = -{CACHE_KIB};
-    PRAGMA trusted_schema = OFF;
-"""
-
-
-class WrongData(MailError):
-    """The file is not what this program can open; `detail` (and `str`) says which file, which version, what to do."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(Condition.TEMPORARY, "the data on this server cannot be opened now", detail)
-
-    def __str__(self) -> str:
-        return self.detail
-
-
-def failure(error: apsw.Error, path: Path, errno: int = 0) -> Exception:
-    """What SQLite says (`errno` from the system behind it) -> what the house says; our own defect stays what it is."""
-    detail = f"{path}: {type(error).__name__}: {error}"
-    if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and errno in (ENOSPC, EDQUOT)):
-        return MailError(Condition.DISK_FULL, "there is no space left on the server's disk", detail)
-    if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
-        return MailError(Condition.TEMPORARY, "the data on this server is damaged", f"{detail}; run `postane check`")
-    if isinstance(error, (apsw.BusyError, apsw.LockedError, apsw.IOError, apsw.CantOpenError, apsw.NoMemError)):
-        return MailError(Condition.TEMPORARY, "the data on this server cannot be reached now", detail)
-    return error
-
-
-def run(connection: apsw.Connection, script: Script[T]) -> T:
-    """Runs a script to its end inside whatever transaction the connection is in."""
-    execute = connection.execute
-    rows: list[tuple[Any, ...]] | None = None
-    try:
-        while True:
-            sql, values = script.send(rows)  # type: ignore[arg-type]  # a generator's first send is None
-            rows = execute(sql, values).fetchall()
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    finally:
-        script.close()
-
-
-def connect(path: Path, schema: Schema, *, create: bool = False, vfs: str | None = None) -> apsw.Connection:
-    """Opens the file, proves that it is ours, and brings it up to this program's version.  Blocking."""
-    flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
-    try:
-        connection = apsw.Connection(str(path), flags, vfs=vfs)
-    except apsw.Error as error:
-        raise failure(error, path) from error
-    try:
-        connection.set_busy_timeout(BUSY_MS)
-        _bring_up(connection, path, schema)
-        connection.execute(_EVERY_CONNECTION)
-        if create:
-            _sync_folder(path.parent)
-    except apsw.Error as error:
-        connection.close()
-        raise failure(error, path) from error
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def build(path: Path, schema: Schema, script: Script[None], *, vfs: str | None = None) -> None:
-    """Makes a new file with what `script` puts into it; whole in the file itself when this returns.  Blocking."""
-    connection = connect(path, schema, create=True, vfs=vfs)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        run(connection, script)
-        connection.execute("COMMIT")
-    except apsw.Error as error:
-        raise failure(error, path, connection.system_errno) from error
-    finally:
-        connection.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _bring_up(connection: apsw.Connection, path: Path, schema: Schema) -> None:
-    """Checks whose file it is; runs the steps that it has not had."""
-    if _version(connection, path, schema) == schema.version:
-        return
-    connection.execute(f"PRAGMA page_size = {PAGE_SIZE}; PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")
-    try:
-        version = _version(connection, path, schema)  # another process may have been first
-        for step in schema.steps[version:]:
-            connection.execute(step)
-        connection.execute(
-            f"PRAGMA application_id = {schema.application_id}; PRAGMA user_version = {schema.version}; COMMIT"
-        )
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _version(connection: apsw.Connection, path: Path, schema: Schema) -> int:
-    application: int = connection.pragma("application_id")
-    version: int = connection.pragma("user_version")
-    if application != schema.application_id:
-        if application == 0 and version == 0 and not connection.pragma("schema_version"):
-            return 0
-        raise WrongData(
-            f"{path} is not a {schema.name} file of Postane (application id {application:#x}, not "
-            f"{schema.application_id:#x}); give the right --data folder, or move that file away"
-        )
-    if version > schema.version:
-        raise WrongData(
-            f"{path} is of version {version}, and this program knows versions up to {schema.version}; "
-            f"run the newer Postane that wrote it, or restore a backup made by this one"
-        )
-    return version
 
 
 @dataclass(slots=True)
@@ -196,40 +60,6 @@ class _Waiting:
     committed: Callable[[Any], None] | None
     result: Any = None
     error: Exception | None = None
-
-
-class Writers:
-    """The few threads of a pool that commit, for all databases that are given this object.
-
-    Only one runs statements at a time, for they would but fight for the
-    interpreter; the disk, which needs no interpreter, they await side by side.
-    """
-
-    def __init__(self, pool: Executor, threads: int = WRITING_THREADS) -> None:
-        self.turn = threading.Lock()
-        self._pool = pool
-        self._threads = threads
-        self._running = 0
-        self._guard = threading.Lock()
-        self._ready: deque[Callable[[], None]] = deque()
-
-    def call(self, job: Callable[[], None]) -> None:
-        """`job` runs in a thread, after those that were called before.  It must not raise."""
-        with self._guard:
-            self._ready.append(job)
-            if self._running == self._threads:
-                return
-            self._running += 1
-        self._pool.submit(self._run)
-
-    def _run(self) -> None:
-        while True:
-            with self._guard:
-                if not self._ready:
-                    self._running -= 1
-                    return
-                job = self._ready.popleft()
-            job()
 
 
 class Database:
@@ -369,13 +199,13 @@ class Database:
     def _commit(self, batch: list[_Waiting]) -> None:
         """One transaction for all; a script that fails leaves the others alone."""
         if self._writer is None:
-            with self._writers.turn:
+            with self._writers.turn():
                 self._writer = connect(self._path, self._schema, create=self._create, vfs=self._vfs)
             self._writer.set_wal_hook(self._note_wal)
         writer = self._writer
         with self._lock():
             try:
-                with self._writers.turn:
+                with self._writers.turn():
                     writer.execute("BEGIN IMMEDIATE")
                     for waiting in batch:
                         self._attempt(writer, waiting)
@@ -427,12 +257,15 @@ class Database:
         mode = apsw.SQLITE_CHECKPOINT_PASSIVE
         if self._wal_pages >= WAL_TRUNCATE_PAGES:
             mode = apsw.SQLITE_CHECKPOINT_TRUNCATE
+        self._writer.set_busy_timeout(0)
         try:
             self._writer.wal_checkpoint(mode=mode)
         except apsw.Error:
             return
+        finally:
+            self._writer.set_busy_timeout(BUSY_MS)
 
-    # ------------------------------------------------------------ proving
+    # ------------------------------------------------------------ proving, shrinking
 
     async def integrity(self) -> tuple[str, ...]:
         """What SQLite finds wrong with its own file; nothing where all is well."""
@@ -442,6 +275,10 @@ class Database:
             *(row[0] for row in rows if row[0] != "ok"),
             *(f"a row of {table} ({rowid}) names a {parent} that is not there" for table, rowid, parent, _ in broken),
         )
+
+    async def shrink(self) -> None:
+        """Gives some of the file's free pages back to the disk."""
+        await self.write(just(f"PRAGMA incremental_vacuum({SHRUNK_PAGES})"))
 
     # ------------------------------------------------------------ closing
 

@@ -20,6 +20,9 @@ from postane.store.script import Script
 
 T = TypeVar("T")
 
+ROWS = 4096
+"""The most entries that one commit changes, COPY excepted (STORE.md rule 5)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

@@ -8,8 +8,6 @@ the account's counter, which only rises.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from postane.core.ids import new_id
 from postane.core.status import Condition, MailError
 from postane.store import mailbox_name, sql, tree
@@ -25,7 +23,7 @@ from postane.store.api import (
     Role,
     Subscribe,
 )
-from postane.store.commands.account import Context, Done, begin, take_ids
+from postane.store.commands.account import ROWS, Context, Done, begin, numbers, take_ids
 from postane.store.commands.copy import move_rows
 from postane.store.mailbox_name import Path
 from postane.store.script import Row, Script
@@ -133,16 +131,12 @@ def rename(account: AccountRef, command: RenameMailbox, context: Context) -> Scr
 
 
 def _rename_inbox(account: AccountRef, inbox: Row, target: Path, context: Context, modseq: int) -> Script[None]:
-    """RFC 3501 6.3.5: its messages go to a new mailbox, INBOX is left empty and keeps its children."""
+    """RFC 3501 6.3.5: its messages, at most ROWS now, go to a new mailbox; INBOX stays and keeps its children."""
     parent = yield from _make_parents(account, target, context, modseq)
     made = yield from _make(account, parent, target[-1], Role.NONE, context, modseq)
     uids = yield sql.LIVING_UIDS, (account.id, inbox[0])
-    rows = yield sql.LIVING, (account.id, inbox[0], _listed(uids))
+    rows = yield sql.LIVING, (account.id, inbox[0], numbers(row[0] for row in uids[:ROWS]))
     yield from move_rows(account, rows, inbox[0], made, modseq, context.now)
-
-
-def _listed(rows: Sequence[Row]) -> str:
-    return f"[{','.join(str(row[0]) for row in rows)}]"
 
 
 def _rename(account: AccountRef, row: Row, source: Path, target: Path, context: Context, modseq: int) -> Script[None]:
