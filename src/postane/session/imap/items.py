@@ -54,6 +54,8 @@ class Lines:
         return [self._form % values for values in self._values(numbers, rows)]
 
     def _values(self, numbers: Sequence[int], rows: Sequence[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
+        if not rows:
+            return ()
         columns = list(zip(*rows, strict=True))
         values: list[Iterable[Any]] = [numbers]
         for item, places in zip(self._items, self._places, strict=True):
