@@ -57,7 +57,9 @@ FROM mailbox
 MAILBOXES = _MAILBOX + "WHERE account_id = ? AND deleted_modseq IS NULL"
 MAILBOX_BY_NAME = _MAILBOX + "WHERE account_id = ? AND parent_id = ? AND name = ? AND deleted_modseq IS NULL"
 MAILBOX_BY_ID = _MAILBOX + "WHERE account_id = ? AND id = ? AND deleted_modseq IS NULL"
-MAILBOX_BY_ROLE = "SELECT id FROM mailbox WHERE account_id = ? AND role = ? AND deleted_modseq IS NULL"
+MAILBOX_BY_ROLE = """
+SELECT id FROM mailbox WHERE account_id = ? AND role = ? AND role <> '' AND deleted_modseq IS NULL
+"""
 MAILBOX_FLOOR = """
 SELECT expunged_floor FROM mailbox WHERE account_id = ? AND id = ? AND deleted_modseq IS NULL AND selectable = 1
 """
@@ -163,9 +165,13 @@ FIRST_UNSEEN = """
 SELECT uid FROM entry WHERE account_id = ? AND mailbox_id = ? AND expunged_modseq IS NULL AND (flags & 1) = 0
 ORDER BY uid LIMIT 1
 """
+# The plus keeps the planner from reading the whole table instead of the few messages.
 HELD = """
-SELECT DISTINCT message_id FROM entry
-WHERE account_id = ? AND mailbox_id = ? AND message_id IN (SELECT value FROM json_each(?)) AND expunged_modseq IS NULL
+SELECT value FROM json_each(?)
+WHERE EXISTS (
+    SELECT 1 FROM entry e
+    WHERE +e.account_id = ? AND +e.mailbox_id = ? AND e.message_id = value AND e.expunged_modseq IS NULL
+)
 """
 SET_FLAGS = """
 UPDATE entry SET flags = ?, keywords = ?, changed_modseq = ?

@@ -66,7 +66,7 @@ def _entry(
 def _messages_for(account: AccountRef, rows: Rows, target: int, modseq: int) -> Script[Sequence[int]]:
     """For each row the message its new entry names: the same, or a new one where `target` already holds it."""
     messages = [row[1] for row in rows]
-    held_rows = yield sql.HELD, (account.id, target, numbers(messages))
+    held_rows = yield sql.HELD, (numbers(messages), account.id, target)
     held = {row[0] for row in held_rows}
     if not held:
         return messages

@@ -190,7 +190,7 @@ CREATE TABLE acl (
     mailbox_id INTEGER NOT NULL REFERENCES mailbox (id) ON DELETE CASCADE,
     identifier TEXT    NOT NULL,
     rights     TEXT    NOT NULL,
-    PRIMARY KEY (account_id, mailbox_id, identifier)
+    PRIMARY KEY (mailbox_id, account_id, identifier)
 ) STRICT, WITHOUT ROWID;
 
 -- \Seen of a reader other than the owner (RFC 4314 4).
@@ -200,7 +200,7 @@ CREATE TABLE seen (
     uid        INTEGER NOT NULL,
     reader     TEXT    NOT NULL,
     modseq     INTEGER NOT NULL,
-    PRIMARY KEY (account_id, mailbox_id, uid, reader)
+    PRIMARY KEY (mailbox_id, account_id, uid, reader)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE annotation (
