@@ -132,7 +132,7 @@ class Client:
         self.session = session
         self.is_over = False
         self.rings = 0
-        self._number = 0
+        self.number = 0
 
     async def open(self, secured: Secured | None) -> bytes:
         return await self._answer(self.session.handle(Opened(PEER, LOCAL, secured, self._ring)))
@@ -142,8 +142,8 @@ class Client:
 
     async def say(self, command: bytes) -> bytes:
         """A command without its tag; all that is answered to it."""
-        self._number += 1
-        return await self.send(b"t%d %b\r\n" % (self._number, command))
+        self.number += 1
+        return await self.send(b"t%d %b\r\n" % (self.number, command))
 
     async def send(self, data: bytes) -> bytes:
         self.engine.feed(data)
