@@ -22,14 +22,9 @@ from postane.core.log import Log, NullLog
 from postane.core.status import Condition, MailError
 from postane.flow.accounts import Accounts, LoginPolicy
 from postane.flow.passwords import Passwords
-from postane.flow.queue import (
-    AT_ONCE,
-    GIVE_UP_SECONDS,
-    LAST_RETRY_SECONDS,
-    LEASE_SECONDS,
-    HandOver,
-    retry_after,
-)
+from postane.flow.queue import AT_ONCE, LEASE_SECONDS, HandOver
+from postane.flow.relay.verdict import Fate
+from postane.flow.schedule import Schedule
 from postane.store.api import (
     AccountRef,
     AccountState,
@@ -207,25 +202,21 @@ async def test_many_recipients_are_filed_side_by_side_but_not_all_at_once(tmp_pa
         assert at.filing.most == AT_ONCE
 
 
-async def test_a_temporary_failure_is_tried_again_less_and_less_often_and_then_given_up(tmp_path: Path) -> None:
+async def test_what_cannot_be_filed_waits_less_and_less_often(tmp_path: Path) -> None:
     async with house(tmp_path) as at:
         at.fail(Condition.OVER_QUOTA, "the mailbox is full")
         await at.hand_over.deliver(await at.enqueue("ann@example.com"))
         assert await at.left() == [("ann@example.com", "waiting", "452 4.2.2 the mailbox is full", 60)]
 
         waits = []
-        while (await at.left())[0][1] == "waiting":
+        for _ in range(4):
             waits.append((await at.left())[0][3])
             at.clock.turn(waits[-1] - 1)
             assert await at.hand_over.run_due() == 0
             at.clock.turn(1)
             assert await at.hand_over.run_due() == 1
-        assert waits == sorted(waits)
-        assert waits[:4] == [60, 120, 240, 480]
-        assert waits[-1] == LAST_RETRY_SECONDS
-        assert GIVE_UP_SECONDS <= sum(waits) < GIVE_UP_SECONDS + LAST_RETRY_SECONDS
-        assert [event.what for event in at.trace.events] == ["retry"] * len(waits) + ["failed"]
-        assert (await at.left())[0][:3] == ("ann@example.com", "failed", "452 4.2.2 the mailbox is full")
+        assert waits == [60, 120, 240, 480]
+        assert [event.what for event in at.trace.events] == ["retry"] * 5
 
 
 async def test_one_recipients_trouble_is_no_other_ones(tmp_path: Path) -> None:
@@ -234,13 +225,27 @@ async def test_one_recipients_trouble_is_no_other_ones(tmp_path: Path) -> None:
         at.directory.change("bob@example.com", state=AccountState.DISABLED)
 
         results = await at.hand_over.deliver(leased)
-        assert [result.outcome for result in results] == [Outcome.DELIVERED, *[Outcome.FAILED] * 3]
+        assert [result.outcome for result in results] == [Outcome.DELIVERED, *[Outcome.RETRY] * 3]
         assert [(address, error[:9]) for address, _, error, _ in await at.left()] == [
             ("gone@example.com", "550 5.1.1"),
             ("bob@example.com", "550 5.2.1"),
             ("x@elsewhere.example", "550 5.7.1"),
         ]
         assert [account for account, _, _ in at.filing.filed] == [1]
+
+
+async def test_a_try_tells_the_fate_of_each_and_the_queue_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        leased = await at.enqueue("ann@example.com", "gone@example.com", "bob@example.com")
+        at.directory.change("bob@example.com", state=AccountState.MOVING)
+
+        verdicts = await at.hand_over.attempt(leased.message, leased.recipients)
+        assert [(verdict.fate, verdict.status) for verdict in verdicts] == [
+            (Fate.DELIVERED, "2.1.5"),
+            (Fate.REFUSED, "5.1.1"),
+            (Fate.DEFERRED, "4.2.1"),
+        ]
+        assert len(await at.left()) == 3
 
 
 async def test_an_address_that_became_an_alias_is_followed(tmp_path: Path) -> None:
@@ -303,11 +308,6 @@ async def test_a_queue_that_cannot_be_told_files_once_all_the_same(
         assert [event.what for event in at.trace.events] == ["filed", "queue-unreachable", "filed-before"]
 
 
-def test_waits_are_bounded_for_any_count() -> None:
-    assert [retry_after(attempts) for attempts in (0, 1, 2, 3)] == [60, 60, 120, 240]
-    assert retry_after(10**9) == LAST_RETRY_SECONDS
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(["fine", "before", "after", "crash"]), max_size=20))
 def test_every_recipient_gets_it_exactly_once(script: list[str]) -> None:
@@ -329,12 +329,11 @@ async def _play(script: list[str]) -> None:
             at.filing.trouble = trouble
             await at.enqueue("ann@example.com", "bob@example.com", "eve@example.com")
             while await at.left():
-                at.clock.turn(max(LEASE_SECONDS, LAST_RETRY_SECONDS))
+                at.clock.turn(max(LEASE_SECONDS, Schedule().longest_wait))
                 if script and script[0] == "crash":
                     script.pop(0)
                     for leased in await at.queue.lease_due(at.now, LEASE_SECONDS, 2):
-                        staged = await at.queue.staged(leased.message)
-                        await at.hand_over._file_all(leased, staged, object())  # type: ignore[arg-type]
+                        await at.hand_over.attempt(leased.message, leased.recipients)
                     continue
                 await at.hand_over.run_due()
             assert await at.left() == []

@@ -20,9 +20,25 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from postane.core.clock import TurnedClock
 from postane.core.status import Condition, MailError
-from postane.store.api import Leased, NewMessage, NewRecipient, Outcome, QueueStore, RecipientResult, Staged
+from postane.store import queue_sql
+from postane.store.api import (
+    EVERYTHING,
+    Leased,
+    NewMessage,
+    NewRecipient,
+    Outcome,
+    QueueCounts,
+    QueuedRecipient,
+    QueueFilter,
+    QueueState,
+    QueueStore,
+    RecipientResult,
+    Staged,
+)
 from postane.store.files import SystemFiles
 from postane.store.queue import SCHEMA, SqlQueue
+from postane.store.schema import Schema
+from postane.store.script import Script, just
 from postane.store.sqlite import Database
 from postane.store.staging import SMALL, FileStaging
 
@@ -77,8 +93,8 @@ async def house(root: Path) -> AsyncIterator[House]:
         await opened.close()
 
 
-def new_message(staged: Staged, *addresses: str) -> NewMessage:
-    recipients = tuple(NewRecipient(address, f"to-{address}", f"id-{address}") for address in addresses)
+def new_message(staged: Staged, *addresses: str, due: int | None = None) -> NewMessage:
+    recipients = tuple(NewRecipient(address, f"to-{address}", f"id-{address}", due=due) for address in addresses)
     return NewMessage("trace1", "sender@a.example", b"Received: x\r\n", staged, recipients, 1_750_000_000, utf8=True)
 
 
@@ -139,23 +155,224 @@ async def test_the_bytes_outlive_their_staging_and_go_with_the_last_recipient(tm
         assert failure.value.condition is Condition.TEMPORARY
 
 
-async def test_a_failure_is_kept_for_the_operator_until_retried_or_dropped(tmp_path: Path) -> None:
+async def test_who_failed_goes_and_the_notice_comes_in_one_step(tmp_path: Path) -> None:
     async with house(tmp_path) as at:
         queue = at.worker()
         leased = await at.enqueue(queue, LARGE, "a@x.example")
-        await queue.finish(leased, results(leased, Outcome.FAILED))
+        notice = await at.stage(LARGE + b"notice")
+        await queue.finish(leased, results(leased, Outcome.FAILED), [new_message(notice, "s@a.example", due=7)])
+        await notice.close()
 
-        (kept,) = await queue.messages()
-        assert (kept.recipients[0].state, kept.recipients[0].last_error) == ("failed", "was failed")
-        assert await queue.lease_due(2_000_000_000, 60, 10) == ()
-        await queue.retry_now(leased.message.id, 1_750_000_100)
-        (again,) = await queue.lease_due(1_750_000_100, 60, 10)
-        assert (again.recipients[0].state, again.recipients[0].attempts) == ("waiting", 2)
-        await queue.drop(leased.message.id)
+        ((told),) = await queue.messages()
+        ((row),) = told.recipients
+        assert (row.address, row.attempts, row.next_attempt, row.lease_token) == ("s@a.example", 0, 7, "")
+        assert (at.files(), list((tmp_path / "incoming").iterdir())) == (1, [])
+        assert bytes((await queue.staged(told.message)).view()) == LARGE + b"notice"
+
+
+async def test_whose_results_are_not_heard_sends_no_notice(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        slow, quick = at.worker(), at.worker()
+        leased = await at.enqueue(slow, b"x", "a@x.example", lease=60)
+        (taken,) = await quick.lease_due(1_750_000_060, 60, 10)
+        notice = await at.stage(LARGE)
+
+        await slow.finish(leased, results(leased, Outcome.FAILED), [new_message(notice, "s@a.example", due=7)])
+        assert (await slow.messages(), at.files()) == ((taken,), 0)
+        await quick.finish(taken, results(taken, Outcome.FAILED), [new_message(notice, "s@a.example", due=7)])
+        assert ([one.recipients[0].address for one in await slow.messages()], at.files()) == (["s@a.example"], 1)
+
+
+async def test_a_notice_that_is_refused_changes_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        queue = at.worker()
+        leased = await at.enqueue(queue, b"x", "a@x.example")
+        notice = replace(new_message(await at.stage(LARGE), "s@a.example", due=7), body="9BIT")
+        with pytest.raises(Exception, match="CHECK"):
+            await queue.finish(leased, results(leased, Outcome.FAILED), [notice])
+
+        assert (await queue.messages(), at.files()) == ((leased,), 0)
+
+
+async def test_only_who_is_not_due_later_comes_back_leased(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        queue = at.worker()
+        now = NewRecipient("a@x.example", "a@x.example", "i1")
+        later = NewRecipient("b@Y.example", "b@Y.example", "i2", "NEVER", "rfc822;b@y.example", due=1_750_000_100)
+        message = replace(
+            new_message(await at.stage(b"x")), recipients=(now, later), priority=3, envid="e", ret="HDRS", expires=9
+        )
+        leased = await queue.enqueue(message, 60)
+
+        assert [each.address for each in leased.recipients] == ["a@x.example"]
+        assert (leased.message.envid, leased.message.ret, leased.message.expires) == ("e", "HDRS", 9)
+        (waiting,) = await queue.lease_due(1_750_000_100, 60, 1, avoid=["x.example"])
+        (row,) = waiting.recipients
+        assert (row.address, row.attempts, row.domain, row.priority) == ("b@Y.example", 1, "Y.example", 3)
+        assert (row.notify, row.orcpt, row.noticed) == ("NEVER", "rfc822;b@y.example", False)
+
+
+async def test_what_the_last_server_said_stays_with_the_recipient(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        queue = at.worker()
+        leased = await at.enqueue(queue, b"x", "a@x.example")
+        said = RecipientResult(leased.recipients[0].id, Outcome.RETRY, "451 4.7.1 grey", 5, 451, "mx.example", True)
+        await queue.finish(leased, [said])
+        (again,) = await queue.lease_due(5, 60, 1)
+        await queue.finish(again, [replace(said, noticed=False, error="", code=0, host="")])
+
+        row = again.recipients[0]
+        assert (row.last_error, row.last_code, row.last_host, row.noticed) == (
+            "451 4.7.1 grey",
+            451,
+            "mx.example",
+            True,
+        )
+        assert (await queue.messages())[0].recipients[0].noticed
+
+
+async def test_the_urgent_go_first_and_domains_to_be_avoided_are(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        queue = at.worker()
+        for priority, address in ((0, "a@x.example"), (-9, "b@x.example"), (9, "c@x.example"), (0, "d@y.example")):
+            staged = await at.stage(b"x")
+            await queue.enqueue(replace(new_message(staged, address, due=priority + 20), priority=priority), 60)
+
+        assert await queue.next_due() == 11
+        assert [each.address for each in await leased_by(queue, 29, 2, ["y.example"])] == ["a@x.example", "c@x.example"]
+        assert [each.address for each in await leased_by(queue, 29, 9, ["y.example"])] == ["b@x.example"]
+        assert await queue.next_due() == 20
+        assert [each.address for each in await leased_by(queue, 29, 9)] == ["d@y.example"]
+        assert await queue.next_due() == 29 + 60
+
+
+async def leased_by(queue: SqlQueue, now: int, limit: int, avoid: list[str] | None = None) -> list[QueuedRecipient]:
+    taken = await queue.lease_due(now, 60, limit, avoid or ())
+    return sorted((each for one in taken for each in one.recipients), key=lambda each: each.address)
+
+
+async def test_a_lease_can_be_renewed_while_it_is_held(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        queue = at.worker()
+        leased = await at.enqueue(queue, b"x", "a@x.example", "b@x.example", lease=60)
+        await queue.finish(leased, results(leased, Outcome.RETRY, Outcome.DELIVERED, later=1_750_000_010)[:1])
+        await queue.renew([leased], 1_750_000_200)
+
+        assert [each.address for each in await leased_by(queue, 1_750_000_199, 9)] == ["a@x.example"]
+        assert [each.address for each in await leased_by(queue, 1_750_000_200, 9)] == ["b@x.example"]
+
+
+async def test_who_is_held_is_not_tried_until_released(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        queue = at.worker()
+        leased = await at.enqueue(queue, b"x", "a@x.example", "b@y.example", lease=60)
+        assert await queue.hold(QueueFilter(domain="X.example")) == 1
+        assert await queue.hold(QueueFilter(domain="x.example")) == 0
+        await queue.finish(leased, results(leased, Outcome.RETRY, Outcome.RETRY, later=1_750_000_010))
+
+        assert [each.address for each in await leased_by(queue, 1_750_000_500, 9)] == ["b@y.example"]
+        assert await queue.release(EVERYTHING, 1_750_000_500) == 1
+        assert [each.address for each in await leased_by(queue, 1_750_000_500, 9)] == ["a@x.example"]
+
+
+async def test_who_is_released_while_tried_keeps_the_lease(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        queue = at.worker()
+        leased = await at.enqueue(queue, b"x", "a@x.example", lease=60)
+        await queue.hold(EVERYTHING)
+        assert await queue.next_due() is None
+        await queue.release(EVERYTHING, 1_750_000_001)
+
+        assert await queue.messages() == (leased,)
+
+
+async def test_people_find_what_they_look_for(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        queue = at.worker()
+        first = await at.enqueue(queue, b"x", "a@x.example", "b@y.example", lease=60)
+        second = await at.enqueue(queue, b"x", "a@x.example", lease=0)
+        await queue.hold(QueueFilter(recipient=first.recipients[1].id))
+
+        async def found(where: QueueFilter) -> list[int]:
+            return [each.id for one in await queue.messages(where=where) for each in one.recipients]
+
+        (a, b), (c,) = ([each.id for each in one.recipients] for one in (first, second))
+        assert await found(QueueFilter(trace_id="trace1")) == [a, b, c]
+        assert await found(QueueFilter(trace_id="other")) == []
+        assert await found(QueueFilter(sender="Sender@A.example", address="A@x.example")) == [a, c]
+        assert await found(QueueFilter(sender="<>")) == []
+        assert await found(QueueFilter(state=QueueState.HELD)) == [b]
+        assert await found(QueueFilter(message=second.message.id)) == [c]
+        assert [one.message.id for one in await queue.messages(0, 1, QueueFilter(domain="x.example"))] == [
+            first.message.id
+        ]
+        assert await queue.counts(1_750_000_000) == QueueCounts(2, 3, due=1, leased=2, held=1, oldest=1_750_000_000)
+        assert await queue.counts(1_750_000_000, QueueFilter(domain="z.example")) == QueueCounts(0, 0, 0, 0, 0, 0)
+
+
+async def test_what_is_dropped_goes_with_its_bytes_and_no_late_word_counts(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        queue = at.worker()
+        leased = await at.enqueue(queue, LARGE, "a@x.example", "b@y.example")
+        assert await queue.drop(QueueFilter(address="a@x.example")) == 1
+        assert at.files() == 1
+        assert await queue.drop(EVERYTHING) == 1
+        assert (await queue.messages(), at.files()) == ((), 0)
+        await queue.finish(leased, results(leased, Outcome.RETRY, Outcome.FAILED))
         assert await queue.messages() == ()
-        assert at.files() == 0
-        await queue.finish(again, results(again, Outcome.FAILED))
-        assert await queue.messages() == ()
+
+
+async def test_many_are_changed_in_several_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_sql, "SLICE_OF_CHANGES", 2)
+    async with house(tmp_path) as at:
+        queue = at.worker()
+        for number in range(5):
+            await at.enqueue(queue, LARGE, f"u{number}@x.example", lease=0)
+
+        assert await queue.hold(EVERYTHING) == 5
+        assert await queue.release(EVERYTHING, 1_750_000_100) == 5
+        assert await queue.drop(EVERYTHING) == 5
+        assert (await queue.messages(), at.files()) == ((), 0)
+
+
+async def test_a_queue_of_the_first_version_goes_on_and_its_failed_are_tried_again(tmp_path: Path) -> None:
+    pool = ThreadPoolExecutor(1)
+    (tmp_path / "queue").mkdir()
+    path = tmp_path / "queue" / "queue.sqlite"
+    old = Database(path, Schema(SCHEMA.name, SCHEMA.application_id, SCHEMA.steps[:1]), pool, create=True)
+    await old.write(_first_version())
+    await old.close()
+    pool.shutdown()
+
+    async with house(tmp_path) as at:
+        queue = at.worker()
+        (kept,) = await queue.lease_due(1_750_000_000, 60, 10)
+        assert [(each.address, each.domain, each.state, each.last_error) for each in kept.recipients] == [
+            ('"a@b"@x.example', "x.example", "waiting", ""),
+            ("c@y.example", "y.example", "waiting", "550 no"),
+        ]
+        assert (kept.message.trace_id, kept.message.expires) == ("t", 0)
+
+
+def _first_version() -> Script[None]:
+    yield "INSERT INTO message VALUES (1, 't', 's@a.example', x'', 1, 5, 0, '7BIT', '', '', x'', '', x'78')", ()
+    for id, address, state, error in ((2, '"a@b"@x.example', "waiting", ""), (3, "c@y.example", "failed", "550 no")):
+        yield (
+            "INSERT INTO recipient (id, message_id, address, original, delivery_id, notify, orcpt, state, next_attempt,"
+            " last_error) VALUES (?, 1, ?, '', 'd', '', '', ?, 7, ?)",
+            (id, address, state, error),
+        )
+
+
+async def test_the_search_for_what_is_due_reads_nothing_but_its_index(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        queue = at.worker()
+        for script in (queue_sql.lease_due(0, "t", 1, 5, ["x.example"]), queue_sql.next_due()):
+            for statement, values in (next(script), script.send([(0,)])):
+                plan = await queue._database.read(just(f"EXPLAIN QUERY PLAN {statement}", values))
+                steps = [row[3] for row in plan if "recipient USING INTEGER PRIMARY KEY" not in row[3]]
+                assert any("COVERING INDEX recipient_due" in step for step in steps)
+                assert not any("SCAN" in step or "B-TREE" in step for step in steps), steps
 
 
 async def test_a_dead_workers_lease_returns_and_its_late_word_is_not_heard(tmp_path: Path) -> None:
@@ -187,12 +404,11 @@ async def test_no_token_is_no_key(tmp_path: Path) -> None:
 async def test_retry_now_leaves_alone_what_is_being_tried(tmp_path: Path) -> None:
     async with house(tmp_path) as at:
         queue = at.worker()
-        leased = await at.enqueue(queue, b"x", "a@x.example", lease=60)
+        leased = await at.enqueue(queue, b"x", "a@x.example", "b@x.example", lease=60)
+        await queue.finish(leased, results(leased, Outcome.RETRY, Outcome.RETRY, later=1_750_009_999)[1:])
 
-        await queue.retry_now(leased.message.id, 1_750_000_001)
-        assert await queue.lease_due(1_750_000_001, 60, 10) == ()
-        await queue.finish(leased, results(leased, Outcome.DELIVERED))
-        assert await queue.messages() == ()
+        assert await queue.retry_now(QueueFilter(message=leased.message.id), 1_750_000_001) == 1
+        assert [each.address for each in await leased_by(queue, 1_750_000_001, 9)] == ["b@x.example"]
 
 
 async def test_the_longest_due_go_first_and_no_more_than_asked_for(tmp_path: Path) -> None:
@@ -223,7 +439,7 @@ async def test_ids_are_never_given_twice(tmp_path: Path) -> None:
     async with house(tmp_path) as at:
         queue = at.worker()
         first = await at.enqueue(queue, b"x", "a@x.example", "b@x.example")
-        await queue.drop(first.message.id)
+        await queue.drop(QueueFilter(message=first.message.id))
         second = await at.enqueue(queue, b"x", "a@x.example")
 
         assert second.message.id > max(each.id for each in first.recipients)
@@ -338,7 +554,7 @@ class Model:
 
 
 class TwoWorkers(RuleBasedStateMachine):
-    """Every recipient ends as delivered, failed or dropped; until then it is in the queue exactly once."""
+    """Every recipient ends as delivered, failed or dropped by hand; until then it is in the queue exactly once."""
 
     @initialize()
     def open(self) -> None:
@@ -402,30 +618,41 @@ class TwoWorkers(RuleBasedStateMachine):
             if one is None or one.token != each.lease_token:
                 continue
             match outcome:
-                case Outcome.DELIVERED:
+                case Outcome.DELIVERED | Outcome.FAILED:
                     del self.model[each.id]
                 case Outcome.RETRY:
                     one.token, one.due = "", later
-                case Outcome.FAILED:
-                    one.token, one.state = "", "failed"
 
     @rule(seconds=st.integers(1, 60))
     def wait(self, seconds: int) -> None:
         self.house.clock.turn(seconds)
 
-    @rule(worker=st.integers(0, 1), data=st.data(), drops=st.booleans())
-    def decide(self, worker: int, data: st.DataObject, drops: bool) -> None:
+    @rule(worker=st.integers(0, 1), data=st.data(), decision=st.sampled_from(["hold", "release", "retry", "drop"]))
+    def decide(self, worker: int, data: st.DataObject, decision: str) -> None:
         if not self.model:
             return
         message = data.draw(st.sampled_from(sorted({one.message for one in self.model.values()})))
-        if drops:
-            self.run(self.queues[worker].drop(message))
-            self.model = {id: one for id, one in self.model.items() if one.message != message}
-            return
-        self.run(self.queues[worker].retry_now(message, self.now))
-        for one in self.model.values():
-            if one.message == message and (not one.token or one.due <= self.now):
-                one.token, one.due, one.state = "", self.now, "waiting"
+        queue, where = self.queues[worker], QueueFilter(message=message)
+        these = {id: one for id, one in self.model.items() if one.message == message}
+        match decision:
+            case "drop":
+                self.run(queue.drop(where))
+                self.model = {id: one for id, one in self.model.items() if id not in these}
+            case "hold":
+                self.run(queue.hold(where))
+                for one in these.values():
+                    one.state = "held"
+            case "release":
+                self.run(queue.release(where, self.now))
+                for one in these.values():
+                    if one.state == "held":
+                        one.state = "waiting"
+                        one.due = one.due if one.token and one.due > self.now else self.now
+            case "retry":
+                self.run(queue.retry_now(where, self.now))
+                for one in these.values():
+                    if one.state == "waiting" and not one.token:
+                        one.due = min(one.due, self.now)
 
     @rule(worker=st.integers(0, 1))
     def die(self, worker: int) -> None:
@@ -441,7 +668,7 @@ class TwoWorkers(RuleBasedStateMachine):
         assert {id: (one.message, one.state, one.token) for id, one in self.model.items()} == {
             id: (each.message, each.state, each.lease_token) for id, each in rows.items()
         }
-        assert all(rows[id].next_attempt == one.due for id, one in self.model.items() if one.state == "waiting")
+        assert all(rows[id].next_attempt == one.due for id, one in self.model.items())
         alive = {one.message for one in self.model.values()}
         assert {leased.message.id for leased in listed} == alive
         assert self.house.files() == len(alive & self.large)

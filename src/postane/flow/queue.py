@@ -4,14 +4,14 @@ A hand-over carries the recipient's `delivery_id`; filing it a second time does
 nothing (STORE.md rule 7).  So a worker may die after filing and before it says
 so: the lease runs out, the next one files again, and the account knows it.
 
-Temporary failures are tried again, less and less often, for `GIVE_UP_SECONDS`
-(RFC 5321 4.5.4.1: at least 4 to 5 days).  What failed for good stays in the
-queue, with the reason, for the operator to see.
+What fails is only told here, as a `Verdict`; `flow.relay.settlement` decides what
+becomes of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from postane.core.address import BadAddress, parse
 from postane.core.clock import Clock
@@ -19,6 +19,8 @@ from postane.core.log import Log, NullLog
 from postane.core.status import Condition, MailError
 from postane.flow.accounts import Accounts, Local
 from postane.flow.deliver import Filing
+from postane.flow.relay.verdict import Fate, Verdict, failed
+from postane.flow.schedule import Schedule
 from postane.mime.compose import field
 from postane.store.api import (
     Account,
@@ -36,9 +38,6 @@ from postane.store.api import (
 )
 
 LEASE_SECONDS = 300
-FIRST_RETRY_SECONDS = 60
-LAST_RETRY_SECONDS = 4 * 3600
-GIVE_UP_SECONDS = 5 * 86_400
 AT_ONCE = 16
 """Recipients of one message that are filed side by side, so that their commits share the wait for the disk."""
 DUE_AT_ONCE = 100
@@ -54,6 +53,7 @@ class HandOver:
         trace: Trace,
         clock: Clock,
         log: Log | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
         self._queue = queue
         self._accounts = accounts
@@ -61,26 +61,19 @@ class HandOver:
         self._trace = trace
         self._clock = clock
         self._log = log or NullLog()
+        self._schedule = schedule or Schedule()
 
     async def deliver(
         self, leased: Leased, staged: Staged | None = None, facts: Facts | None = None
     ) -> list[RecipientResult]:
-        """Files the message for each recipient and reports to the queue; one result each, in order.
+        """Files a message that has just been queued and reports to the queue; one result each, in order.
 
-        `staged` and `facts` spare reading and scanning again what the caller has at hand; `staged` stays open.
-        Never raises: the message is the queue's, so what fails now is tried again.
+        What cannot be filed now, for whatever reason, waits: whoever works off the queue tries it again and decides.
+        Never raises: the message is the queue's.
         """
-        own = None
-        try:
-            if staged is None:
-                staged = own = await self._queue.staged(leased.message)
-            results = await self._file_all(leased, staged, facts or await self._filing.scan(staged))
-        except Exception as error:
-            failure = self._failure(leased.message, error)
-            results = [self._failed(leased, recipient, failure) for recipient in leased.recipients]
-        finally:
-            if own is not None:
-                await own.close()
+        verdicts = await self.attempt(leased.message, leased.recipients, staged, facts)
+        pairs = zip(leased.recipients, verdicts, strict=True)
+        results = [self._result(leased.message, recipient, verdict) for recipient, verdict in pairs]
         try:
             await self._queue.finish(leased, results)
         except Exception as error:
@@ -98,24 +91,55 @@ class HandOver:
                 count += len(leased.recipients)
         return count
 
-    async def _file_all(self, leased: Leased, staged: Staged, facts: Facts) -> list[RecipientResult]:
+    async def attempt(
+        self,
+        message: QueuedMessage,
+        recipients: Sequence[QueuedRecipient],
+        staged: Staged | None = None,
+        facts: Facts | None = None,
+    ) -> list[Verdict]:
+        """One try for each recipient, in order; the queue hears nothing of it.
+
+        `staged` and `facts` spare reading and scanning again what the caller has at hand; `staged` stays open.
+        """
+        own = None
+        try:
+            if staged is None:
+                staged = own = await self._queue.staged(message)
+            return await self._file_all(message, recipients, staged, facts or await self._filing.scan(staged))
+        except Exception as error:
+            return [failed(self._failure(message, error))] * len(recipients)
+        finally:
+            if own is not None:
+                await own.close()
+
+    def _result(self, message: QueuedMessage, recipient: QueuedRecipient, verdict: Verdict) -> RecipientResult:
+        if verdict.fate is Fate.DELIVERED:
+            return RecipientResult(recipient.id, Outcome.DELIVERED)
+        self._note(message, "retry", 0, to=recipient.address, error=verdict.words, detail=verdict.detail)
+        later = int(self._clock.now()) + self._schedule.wait(recipient.attempts)
+        return RecipientResult(recipient.id, Outcome.RETRY, verdict.words, later, verdict.code)
+
+    async def _file_all(
+        self, message: QueuedMessage, recipients: Sequence[QueuedRecipient], staged: Staged, facts: Facts
+    ) -> list[Verdict]:
         places = asyncio.Semaphore(AT_ONCE)
 
-        async def one(recipient: QueuedRecipient) -> RecipientResult:
+        async def one(recipient: QueuedRecipient) -> Verdict:
             async with places:
-                return await self._file_one(leased, recipient, staged, facts)
+                return await self._file_one(message, recipient, staged, facts)
 
-        return list(await asyncio.gather(*map(one, leased.recipients)))
+        return list(await asyncio.gather(*map(one, recipients)))
 
     async def _file_one(
-        self, leased: Leased, recipient: QueuedRecipient, staged: Staged, facts: Facts
-    ) -> RecipientResult:
+        self, message: QueuedMessage, recipient: QueuedRecipient, staged: Staged, facts: Facts
+    ) -> Verdict:
         try:
             for account in await self._accounts_of(recipient):
-                await self._file(leased.message, recipient, account, staged, facts)
+                await self._file(message, recipient, account, staged, facts)
         except Exception as error:
-            return self._failed(leased, recipient, self._failure(leased.message, error))
-        return RecipientResult(recipient.id, Outcome.DELIVERED)
+            return failed(self._failure(message, error))
+        return Verdict(Fate.DELIVERED, 250, "2.1.5", "in the mailbox")
 
     async def _accounts_of(self, recipient: QueuedRecipient) -> list[Account]:
         """Usually the one that the address named when it was accepted; what has changed since then counts."""
@@ -155,22 +179,5 @@ class HandOver:
         self._log.exception("hand-over failed", trace_id=message.trace_id)
         return MailError(Condition.BUG, "the server made a mistake here", repr(error))
 
-    def _failed(self, leased: Leased, recipient: QueuedRecipient, failure: MailError) -> RecipientResult:
-        now = int(self._clock.now())
-        reply = failure.reply
-        error = f"{reply.code} {reply.enhanced} {reply.text}"
-        facts = {"to": recipient.address, "error": error, "detail": failure.detail}
-        if not failure.is_temporary or now - leased.message.arrived_at >= GIVE_UP_SECONDS:
-            self._note(leased.message, "failed", 0, **facts)
-            return RecipientResult(recipient.id, Outcome.FAILED, error)
-        self._note(leased.message, "retry", 0, **facts)
-        return RecipientResult(recipient.id, Outcome.RETRY, error, now + retry_after(recipient.attempts))
-
     def _note(self, message: QueuedMessage, what: str, account: int, **facts: str) -> None:
         self._trace.note(TraceEvent(self._clock.now(), message.trace_id, what, account, facts))
-
-
-def retry_after(attempts: int) -> int:
-    """Seconds to wait after the n-th attempt: a minute, doubled each time, four hours at most."""
-    doublings = min(max(attempts, 1) - 1, 10)
-    return min(FIRST_RETRY_SECONDS << doublings, LAST_RETRY_SECONDS)

@@ -14,7 +14,7 @@ suspending.  What is returned is durable when it is returned.
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any, Generic, Protocol, TypeVar
@@ -576,9 +576,19 @@ class Directory(Protocol):
 # ---------------------------------------------------------------- the queue
 
 
+class QueueState(Enum):
+    WAITING = "waiting"
+    HELD = "held"
+    """Not tried until it is released."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueuedRecipient:
-    """One row of the queue.  `delivery_id` makes the hand-over repeatable (rule 7)."""
+    """One row of the queue.  `delivery_id` makes the hand-over repeatable (rule 7).
+
+    `next_attempt` is the end of the lease while `lease_token` is set.  `last_error` is "" or a reply on one line,
+    code first; `last_host` the server that said it, "" for this one.  `noticed`: its sender knows that it is late.
+    """
 
     id: int
     message: int
@@ -590,6 +600,13 @@ class QueuedRecipient:
     state: str
     last_error: str
     lease_token: str
+    domain: str = ""
+    priority: int = 0
+    notify: str = ""
+    orcpt: str = ""
+    last_code: int = 0
+    last_host: str = ""
+    noticed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -604,19 +621,31 @@ class QueuedMessage:
     utf8: bool
     body: str
     """"7BIT", "8BITMIME" or "BINARYMIME"."""
+    envid: str = ""
+    ret: str = ""
+    expires: int = 0
+    """When to give up, seconds since the epoch; 0: as the schedule says."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewRecipient:
+    """`due` None: leased at once by whoever enqueues it; else it waits for anyone from that second on.
+
+    `original` is what the sender wrote; `notify` and `orcpt` as they came (RFC 3461 4.1, 4.2).
+    """
+
     address: str
     original: str
     delivery_id: str
     notify: str = ""
     orcpt: str = ""
+    due: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
+    """`priority` -9 to 9 (RFC 6710); `expires` as in `QueuedMessage`."""
+
     trace_id: str
     sender: str
     prefix: bytes
@@ -627,6 +656,8 @@ class NewMessage:
     body: str = "8BITMIME"
     envid: str = ""
     ret: str = ""
+    priority: int = 0
+    expires: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -639,37 +670,100 @@ class Outcome(Enum):
     DELIVERED = "delivered"
     RETRY = "retry"
     FAILED = "failed"
+    """For good; its sender is told by a notice of the same `finish`, or does not want to be."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecipientResult:
+    """`next_attempt`, `code`, `host` and `noticed` are for RETRY; `error` is what `QueuedRecipient.last_error` says."""
+
     recipient: int
     outcome: Outcome
     error: str = ""
     next_attempt: int = 0
+    code: int = 0
+    host: str = ""
+    noticed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFilter:
+    """Recipients that are all of what is said here; nothing said means all.
+
+    `message` is the queue's number of one, `trace_id` what people know it by; `recipient` ids.  `sender` "<>" is
+    the null one.  Addresses and domains compare without case.
+    """
+
+    message: int | None = None
+    trace_id: str = ""
+    recipient: int | None = None
+    sender: str = ""
+    address: str = ""
+    domain: str = ""
+    state: QueueState | None = None
+
+
+EVERYTHING = QueueFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """`due` are waiting and their time has come, `leased` being tried now; `oldest` arrived then, 0 where none is."""
+
+    messages: int
+    recipients: int
+    due: int
+    leased: int
+    held: int
+    oldest: int
 
 
 class QueueStore(Protocol):
     """What is on its way.  Leases are fenced by a token: a result under a token that is no longer held is ignored."""
 
     async def enqueue(self, message: NewMessage, lease_seconds: int) -> Leased:
-        """One transaction; all recipients come back leased by the caller."""
+        """One transaction; the recipients that are not `due` later come back leased by the caller."""
 
-    async def lease_due(self, now: int, lease_seconds: int, limit: int) -> tuple[Leased, ...]:
-        """Recipients whose time has come and whose lease, if any, has run out."""
+    async def lease_due(
+        self, now: int, lease_seconds: int, limit: int, avoid: Collection[str] = ()
+    ) -> tuple[Leased, ...]:
+        """Recipients whose time has come and whose lease, if any, has run out; none at the domains of `avoid`."""
 
-    async def finish(self, leased: Leased, results: Iterable[RecipientResult]) -> None:
-        """DELIVERED rows go; with the last one goes the message and its bytes."""
+    async def renew(self, leased: Iterable[Leased], lease_end: int) -> None:
+        """Moves the end of leases that are still held."""
+
+    async def next_due(self) -> int | None:
+        """When the next recipient is due or the next lease ends; None where nothing waits."""
+
+    async def finish(
+        self, leased: Leased, results: Iterable[RecipientResult], notices: Sequence[NewMessage] = ()
+    ) -> None:
+        """DELIVERED and FAILED rows go; with the last one goes the message and its bytes.
+
+        `notices` are enqueued in the same transaction, unless none of the results counted: then whoever
+        holds the leases now has told, or will tell.
+        """
 
     async def staged(self, message: QueuedMessage) -> Staged:
         """The bytes, to be handed over; closing it leaves the queue's own copy alone."""
 
-    async def messages(self, after: int = 0, limit: int = SLICE) -> tuple[Leased, ...]:
-        """For listing, by id; leases nothing."""
+    async def messages(self, after: int = 0, limit: int = SLICE, where: QueueFilter = EVERYTHING) -> tuple[Leased, ...]:
+        """For listing, by id, each with those recipients that fit; leases nothing."""
 
-    async def retry_now(self, message: int, now: int) -> None: ...
+    async def counts(self, now: int, where: QueueFilter = EVERYTHING) -> QueueCounts: ...
 
-    async def drop(self, message: int) -> None: ...
+    # Of the following each says how many recipients it has changed.
+
+    async def hold(self, where: QueueFilter) -> int:
+        """Whoever is being tried this moment still is; what is not delivered then is held."""
+
+    async def release(self, where: QueueFilter, now: int) -> int: ...
+
+    async def retry_now(self, where: QueueFilter, now: int) -> int:
+        """Those that wait; whoever is held, or being tried this moment, is left alone."""
+
+    async def drop(self, where: QueueFilter) -> int:
+        """Unsaid to anyone."""
 
 
 # ---------------------------------------------------------------- the trace

@@ -20,7 +20,7 @@ class Verdict:
     """`code`, `enhanced` ("" where none was given) and `text` are what `host` said, or ours where `host` is "".
 
     `tls` tells how the connection was protected ("" in the clear).  `passes_dsn`: the next server
-    has taken on what the sender asked to be told (RFC 3461 5.2.1).
+    has taken on what the sender asked to be told (RFC 3461 5.2.1).  `detail` is for our own eyes.
     """
 
     fate: Fate
@@ -30,6 +30,7 @@ class Verdict:
     host: str = ""
     tls: str = ""
     passes_dsn: bool = False
+    detail: str = ""
 
     @property
     def words(self) -> str:
@@ -54,4 +55,4 @@ def failed(failure: MailError) -> Verdict:
     """What went wrong here, in our own words."""
     fate = Fate.DEFERRED if failure.is_temporary else Fate.REFUSED
     reply = failure.reply
-    return Verdict(fate, reply.code, reply.enhanced, reply.text)
+    return Verdict(fate, reply.code, reply.enhanced, reply.text, detail=failure.detail)
