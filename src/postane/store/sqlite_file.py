@@ -88,6 +88,8 @@ def connect(path: Path, schema: Schema, *, create: bool = False, vfs: str | None
         raise failure(error, path) from error
     try:
         connection.set_busy_timeout(BUSY_MS)
+        # Or else a statement is planned anew whenever the value of a range changes, which costs more than running it.
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         _bring_up(connection, path, schema)
         connection.execute(_EVERY_CONNECTION)
         if create:
