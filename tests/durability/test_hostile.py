@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from serving import Server
 
+from serving import Server
 from wire import Imap, Smtp, Wire
 
 TEXT_PORTS = ("smtp", "lmtp", "submission", "imap", "pop3")

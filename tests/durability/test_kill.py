@@ -16,8 +16,8 @@ import threading
 import time
 
 import pytest
-from serving import Server
 
+from serving import Server
 from wire import Imap, Smtp
 
 CONNECTIONS = 4

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from serving import Server
 
 BODY = "Merhaba dünya.\r\n.dot at the start\r\n..two dots\r\n\r\nFrom the first column\r\n"

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 import pytest
-from serving import Server
 
+from serving import Server
 from wire import Imap, Pop3, Smtp
 
 FOLDERS = ("mail-sample/ham", "mail-sample/spam", "mime-cpython", "mime-rubymail", "mime-malformed", "dkim", "reports")
