@@ -22,10 +22,11 @@ from postane.session.imap.connection import Answers, Connection, Incoming
 from postane.store.api import Mailbox
 
 
-async def begin(connection: Connection, command: AppendBegin) -> None:
+async def begin(connection: Connection, command: AppendBegin) -> Answers:
     await abandon(connection)
     mailbox = await target(connection, command.mailbox)
     connection.incoming = Incoming(command.tag, mailbox.id)
+    return ()
 
 
 async def message(connection: Connection, event: AppendMessage) -> Answers:
@@ -43,10 +44,10 @@ async def message(connection: Connection, event: AppendMessage) -> Answers:
     incoming.keywords = event.keywords
     incoming.internal_date = int(services.clock.now()) if event.internal_date is None else event.internal_date
     incoming.writer = services.staging.begin()
-    yield Proceed()
+    return (Proceed(),)
 
 
-async def chunk(connection: Connection, event: AppendChunk) -> None:
+async def chunk(connection: Connection, event: AppendChunk) -> Answers:
     """A failure is kept for the end, when the client listens again."""
     incoming = _incoming(connection)
     if incoming.writer is not None and incoming.failure is None:
@@ -54,6 +55,7 @@ async def chunk(connection: Connection, event: AppendChunk) -> None:
             await incoming.writer.write(event.data)
         except MailError as error:
             incoming.failure = error
+    return ()
 
 
 async def end(connection: Connection, command: AppendEnd) -> Answers:
@@ -77,7 +79,7 @@ async def end(connection: Connection, command: AppendEnd) -> Answers:
         await staged.close()
     connection.incoming = None
     code = b"APPENDUID %d %d" % (filed.uidvalidity, filed.uid)
-    yield Tagged(command.tag, Ending.OK, "APPEND completed", code)
+    return (Tagged(command.tag, Ending.OK, "APPEND completed", code),)
 
 
 async def abandon(connection: Connection) -> None:

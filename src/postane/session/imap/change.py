@@ -26,7 +26,7 @@ from postane.proto.imap.command import (
     Wire,
 )
 from postane.session.imap.append import target
-from postane.session.imap.connection import Answers, Connection
+from postane.session.imap.connection import Answers, Connection, Stream
 from postane.session.imap.view import Access, Shows, View
 from postane.store.api import Copied, Copy, Expunge, FlagChange, Move, StoreFlags
 
@@ -40,7 +40,7 @@ _CHANGES = {
 }
 
 
-async def store(connection: Connection, command: Store) -> Answers:
+async def store(connection: Connection, command: Store) -> Stream:
     view = connection.writable
     uids = view.uids_in(view.ranges(command.set, command.is_uid))
     if command.is_silent:
@@ -69,7 +69,7 @@ async def store_flags(
     *,
     is_silent: bool = False,
     with_uid: bool = True,
-) -> Answers:
+) -> Stream:
     """One commit for each `BATCH` of them; what has come of it is told as it goes."""
     for first in range(0, len(uids), BATCH):
         stored = await connection.services.mail.write(
@@ -87,17 +87,15 @@ async def copy(connection: Connection, command: CopyCommand) -> Answers:
     mailbox = await target(connection, command.mailbox)
     verb = "MOVE" if command.move else "COPY"
     if not uids:
-        yield Tagged(command.tag, Ending.OK, f"{verb} found no such message")
-        return
+        return (Tagged(command.tag, Ending.OK, f"{verb} found no such message"),)
     kind = Move if command.move else Copy
     copied: Copied = await connection.services.mail.write(connection.account, kind(view.mailbox.id, uids, mailbox.id))
     if not copied.sources:
         raise MailError(Condition.EXPUNGE_ISSUED, "These messages are no longer there")
     code = b"COPYUID %d %b %b" % (copied.uidvalidity, _uid_set(copied.sources), _uid_set(copied.targets))
     if command.move:
-        yield Wire(b"* OK [%b] Moved\r\n" % code)
-        code = b""
-    yield Tagged(command.tag, Ending.OK, f"{verb} completed", code)
+        return Wire(b"* OK [%b] Moved\r\n" % code), Tagged(command.tag, Ending.OK, "MOVE completed")
+    return (Tagged(command.tag, Ending.OK, "COPY completed", code),)
 
 
 def _uid_set(uids: Sequence[int]) -> bytes:
@@ -117,7 +115,7 @@ async def expunge(connection: Connection, command: ExpungeCommand) -> Answers:
     uids = None if command.uids is None else view.uids_in(view.ranges(command.uids, is_uid=True))
     if uids is None or uids:
         await connection.services.mail.write(connection.account, Expunge(view.mailbox.id, uids))
-    yield Tagged(command.tag, Ending.OK, "EXPUNGE completed")
+    return (Tagged(command.tag, Ending.OK, "EXPUNGE completed"),)
 
 
 async def close(connection: Connection, command: Close) -> Answers:
@@ -127,4 +125,4 @@ async def close(connection: Connection, command: Close) -> Answers:
         await connection.services.mail.write(connection.account, Expunge(view.mailbox.id, None))
     connection.view = None
     verb = "CLOSE" if command.expunge else "UNSELECT"
-    yield Tagged(command.tag, Ending.OK, f"{verb} completed", state=State.AUTHENTICATED)
+    return (Tagged(command.tag, Ending.OK, f"{verb} completed", state=State.AUTHENTICATED),)

@@ -20,10 +20,13 @@ from postane.session.imap.view import Access, View
 from postane.session.services import Services
 from postane.store.api import AccountRef, StagingWriter
 
-Answers = AsyncGenerator[object, None]
+Answers = tuple[object, ...]
+"""All that a command says, where that is little; its `Tagged` is among them."""
+Stream = AsyncGenerator[object, None]
+"""What a command says, where that may be much; its `Tagged` comes last."""
 
 
-def farewell(text: str, code: bytes = b"") -> tuple[object, object]:
+def farewell(text: str, code: bytes = b"") -> Answers:
     """RFC 3501 7.1.5: the last that is said."""
     spoken = text.encode("ascii", "replace").translate(None, b"\0\r\n")
     return Wire(b"* BYE [%b] %b\r\n" % (code, spoken) if code else b"* BYE %b\r\n" % spoken), Hangup()

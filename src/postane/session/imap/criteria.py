@@ -13,7 +13,6 @@ Text matches as a substring of the decoded header or body, both folded
 from __future__ import annotations
 
 import datetime
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +49,6 @@ from postane.store.api import Column
 DAY = 86_400
 _FURTHEST_ZONE = 16 * 3600
 _EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
-_LINE_ENDS = re.compile(rb"\r?\n")
 
 
 class Depth(IntEnum):
@@ -64,15 +62,15 @@ class Depth(IntEnum):
 class Header:
     """A header section (ours and the message's own), decoded as far as it is asked for."""
 
-    __slots__ = ("_fields", "_folded", "_is_plain", "_limits", "_plain", "_raw")
+    __slots__ = ("_fields", "_folded", "_limits", "_lower", "_raw")
 
     def __init__(self, raw: bytes, limits: MimeLimits) -> None:
         self._raw = raw[: limits.header_bytes]
         self._limits = limits
         self._fields: dict[str, list[bytes]] | None = None
         self._folded: dict[str, list[str]] = {}
-        self._is_plain = raw.isascii() and b"=?" not in raw
-        self._plain: str | None = None
+        # Where nothing is encoded, folding for comparison is no more than lower case.
+        self._lower = self._raw.lower() if raw.isascii() and b"=?" not in raw else None
 
     def values(self, name: str) -> list[bytes]:
         """All values of a field, unfolded and raw; `name` in lower case."""
@@ -84,21 +82,20 @@ class Header:
 
     def holds(self, name: str, text: str) -> bool:
         """`name` in lower case, `text` folded; "" asks whether the field is there at all."""
-        if self._is_plain and text not in self.plain:
+        if self._rules_out(text):
             return False
         if name not in self._folded:
             self._folded[name] = [fold(decode_words(value)) for value in self.values(name)]
         return any(text in value for value in self._folded[name])
 
     def holds_anywhere(self, text: str) -> bool:
-        return text in self.plain or (not self._is_plain and text in fold(decode_words(self._raw)))
+        return not self._rules_out(text) and text in fold(decode_words(self._raw))
 
-    @property
-    def plain(self) -> str:
-        """All of it, unfolded and folded for comparison, encoded words as they are."""
-        if self._plain is None:
-            self._plain = fold(_LINE_ENDS.sub(b"", self._raw).decode("latin-1"))
-        return self._plain
+    def _rules_out(self, text: str) -> bool:
+        """Most often one look at the raw octets is enough; what has blanks may stand across a fold."""
+        if self._lower is None or " " in text or "\t" in text:
+            return False
+        return not text.isascii() or text.encode("ascii") not in self._lower
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,11 @@ from postane.core.flags import Flag
 from postane.core.status import Condition, MailError
 from postane.proto.imap.command import Ending, Fetch, FetchItem, Section, Tagged, Wire
 from postane.session.imap.change import store_flags
-from postane.session.imap.connection import Answers, Connection
+from postane.session.imap.connection import Connection, Stream
 from postane.session.imap.items import Item, Lines, item_of
 from postane.session.imap.sections import HELD, Cutter, Message, exactly, lines, section_of
 from postane.session.imap.view import Access, View
-from postane.store.api import Column, FlagChange
+from postane.store.api import SLICE, Column, FlagChange
 
 _OF_BLOBS = (Column.PREFIX, Column.BLOB, Column.BLOB_SIZE, Column.PARTS)
 _SEEN = int(Flag.SEEN)  # a plain number: these are compared by the thousand
@@ -75,7 +75,7 @@ class _Outcome:
     failure: MailError | None = None
 
 
-async def fetch(connection: Connection, command: Fetch) -> Answers:
+async def fetch(connection: Connection, command: Fetch) -> Stream:
     view = connection.selected
     plan = Plan(command, view, connection.services.limits.mime.header_bytes)
     outcome = _Outcome()
@@ -90,9 +90,12 @@ async def fetch(connection: Connection, command: Fetch) -> Answers:
         else:
             yield Wire(plan.lines.together(numbers, rows))
             outcome.unseen.extend(plan.unseen(rows))
-        await sleep(0)
-    async for line in store_flags(connection, view, outcome.unseen, FlagChange.ADD, Flag.SEEN, with_uid=command.is_uid):
-        yield line
+        if len(uids) == SLICE:
+            await sleep(0)
+    if outcome.unseen:
+        uids = outcome.unseen
+        async for line in store_flags(connection, view, uids, FlagChange.ADD, Flag.SEEN, with_uid=command.is_uid):
+            yield line
     if outcome.failure is not None:
         raise outcome.failure
     yield Tagged(command.tag, Ending.OK, "FETCH completed")
@@ -100,7 +103,7 @@ async def fetch(connection: Connection, command: Fetch) -> Answers:
 
 async def _one_by_one(
     connection: Connection, plan: Plan, numbers: Sequence[int], rows: Sequence[tuple[Any, ...]], outcome: _Outcome
-) -> Answers:
+) -> Stream:
     """A message whose octets can't be had is passed over, so that one does not keep a client from all others."""
     mail, account = connection.services.mail, connection.account
     for head, row in zip(plan.lines.apart(numbers, rows), rows, strict=True):

@@ -41,36 +41,30 @@ def offered(connection: Connection) -> tuple[bytes, ...]:
 
 
 async def capability(connection: Connection, command: Capability) -> Answers:
-    yield Wire(response.capability(offered(connection)))
-    yield Tagged(command.tag, Ending.OK, "CAPABILITY completed")
+    return Wire(response.capability(offered(connection))), Tagged(command.tag, Ending.OK, "CAPABILITY completed")
 
 
 async def identify(connection: Connection, command: Id) -> Answers:
     if command.params:
         facts = {name[:30]: value[:200] for name, value in command.params[:30] if value is not None}
         connection.services.log.info("imap.client", client=facts)
-    yield Wire(b'* ID ("name" "%b")\r\n' % PRODUCT)
-    yield Tagged(command.tag, Ending.OK, "ID completed")
+    return Wire(b'* ID ("name" "%b")\r\n' % PRODUCT), Tagged(command.tag, Ending.OK, "ID completed")
 
 
 async def enable(connection: Connection, command: Enable) -> Answers:
     """RFC 5161 3.1: what can't be enabled is passed over; none of what is offered has to be enabled."""
-    yield Wire(b"* ENABLED\r\n")
-    yield Tagged(command.tag, Ending.OK, "ENABLE completed")
+    return Wire(b"* ENABLED\r\n"), Tagged(command.tag, Ending.OK, "ENABLE completed")
 
 
 async def start_tls(connection: Connection, command: StartTlsCommand) -> Answers:
     if connection.secured is not None:
         raise MailError(Condition.BAD_SEQUENCE, "TLS is up already")
-    yield Tagged(command.tag, Ending.OK, "Begin TLS now")
-    yield StartTls()
+    return Tagged(command.tag, Ending.OK, "Begin TLS now"), StartTls()
 
 
 async def logout(connection: Connection, command: Logout) -> Answers:
     goodbye, hangup = farewell("Until next time")
-    yield goodbye
-    yield Tagged(command.tag, Ending.OK, "LOGOUT completed", state=State.LOGOUT)
-    yield hangup
+    return goodbye, Tagged(command.tag, Ending.OK, "LOGOUT completed", state=State.LOGOUT), hangup
 
 
 # ---------------------------------------------------------------- LOGIN and AUTHENTICATE
@@ -81,7 +75,7 @@ async def login(connection: Connection, command: Login) -> Answers:
         credentials = sasl.Credentials("", command.user.decode("utf-8"), command.password.decode("utf-8"))
     except UnicodeDecodeError:
         raise MailError(Condition.AUTH_FAILED, "The user name or the password is not UTF-8") from None
-    yield await _admit(connection, command.tag, credentials)
+    return (await _admit(connection, command.tag, credentials),)
 
 
 async def authenticate(connection: Connection, command: Authenticate) -> Answers:
@@ -90,18 +84,17 @@ async def authenticate(connection: Connection, command: Authenticate) -> Answers
         names = ", ".join(sasl.NAMES)
         raise MailError(Condition.PARAMETER_NOT_IMPLEMENTED, f"There is no such mechanism here; there are {names}")
     connection.exchange = Exchange(command.tag, mechanism)
-    yield await _step(connection, connection.exchange, command.initial)
+    return (await _step(connection, connection.exchange, command.initial),)
 
 
 async def sasl_response(connection: Connection, event: SaslResponse) -> Answers:
     exchange = connection.exchange
     if exchange is None:
-        return
+        return ()
     if event.data is None:
         connection.exchange = None
-        yield Tagged(exchange.tag, Ending.BAD, "AUTHENTICATE was cancelled, or its answer was no base64")
-        return
-    yield await _step(connection, exchange, event.data)
+        return (Tagged(exchange.tag, Ending.BAD, "AUTHENTICATE was cancelled, or its answer was no base64"),)
+    return (await _step(connection, exchange, event.data),)
 
 
 async def _step(connection: Connection, exchange: Exchange, data: bytes | None) -> Challenge | Tagged:

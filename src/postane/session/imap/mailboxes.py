@@ -12,6 +12,7 @@ from __future__ import annotations
 from asyncio import sleep
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from postane.core.status import Condition, MailError
 from postane.proto.imap import response
@@ -30,7 +31,7 @@ from postane.proto.imap.command import (
     Tagged,
     Wire,
 )
-from postane.session.imap.connection import Answers, Connection, farewell
+from postane.session.imap.connection import Answers, Connection, Stream, farewell
 from postane.session.imap.pattern import Pattern
 from postane.session.imap.view import Access, View
 from postane.store.api import (
@@ -71,9 +72,9 @@ async def select(connection: Connection, command: Select) -> Answers:
     view = View(mail, account, mailbox, access, connection.services.limits.imap.keywords)
     await view.open()
     connection.view = view
-    yield Wire(_opening(view))
-    verb = "EXAMINE" if command.read_only else "SELECT"
-    yield Tagged(command.tag, Ending.OK, f"{verb} completed", access.value.upper().encode("ascii"), State.SELECTED)
+    text = "EXAMINE completed" if command.read_only else "SELECT completed"
+    code = access.value.upper().encode("ascii")
+    return Wire(_opening(view)), Tagged(command.tag, Ending.OK, text, code, State.SELECTED)
 
 
 def _opening(view: View) -> bytes:
@@ -97,7 +98,7 @@ async def create(connection: Connection, command: Create) -> Answers:
         if held:
             raise MailError(Condition.SPECIAL_USE, f"{held[0]} has this special use already")
     await connection.services.mail.write(connection.account, CreateMailbox(command.mailbox, role))
-    yield Tagged(command.tag, Ending.OK, "CREATE completed")
+    return (Tagged(command.tag, Ending.OK, "CREATE completed"),)
 
 
 def _role(special_use: tuple[str, ...]) -> Role:
@@ -115,30 +116,30 @@ async def delete(connection: Connection, command: Delete) -> Answers:
     mail, account = connection.services.mail, connection.account
     mailbox = await mail.mailbox(account, command.mailbox)
     await mail.write(account, DeleteMailbox(command.mailbox))
-    state = None
-    if connection.view is not None and connection.view.mailbox.id == mailbox.id:
-        connection.view = None
-        state = State.AUTHENTICATED
-        yield Wire(b"* OK [CLOSED] The selected mailbox was deleted\r\n")
-    yield Tagged(command.tag, Ending.OK, "DELETE completed", state=state)
+    done = Tagged(command.tag, Ending.OK, "DELETE completed")
+    if connection.view is None or connection.view.mailbox.id != mailbox.id:
+        return (done,)
+    connection.view = None
+    closed = Wire(b"* OK [CLOSED] The selected mailbox was deleted\r\n")
+    return closed, replace(done, state=State.AUTHENTICATED)
 
 
 async def rename(connection: Connection, command: Rename) -> Answers:
     await connection.services.mail.write(connection.account, RenameMailbox(command.mailbox, command.new_name))
-    yield Tagged(command.tag, Ending.OK, "RENAME completed")
+    return (Tagged(command.tag, Ending.OK, "RENAME completed"),)
 
 
 async def subscribe(connection: Connection, command: SubscribeCommand) -> Answers:
     """RFC 3501 6.3.6: a name may be subscribed to whether or not there is such a mailbox."""
     await connection.services.mail.write(connection.account, Subscribe(command.mailbox, command.subscribed))
     verb = "SUBSCRIBE" if command.subscribed else "UNSUBSCRIBE"
-    yield Tagged(command.tag, Ending.OK, f"{verb} completed")
+    return (Tagged(command.tag, Ending.OK, f"{verb} completed"),)
 
 
 # ---------------------------------------------------------------- LIST and LSUB
 
 
-async def list_(connection: Connection, command: List) -> Answers:
+async def list_(connection: Connection, command: List) -> Stream:
     """A failure is said with BYE, not NO: Outlook drops all it has kept when LIST or LSUB answers NO."""
     verb = "LSUB" if command.subscribed_only else "LIST"
     try:
@@ -240,8 +241,8 @@ async def status(connection: Connection, command: Status) -> Answers:
     }
     if StatusItem.RECENT in command.items:
         values[StatusItem.RECENT] = await _recent(connection, mailbox)
-    yield Wire(response.status_response(mailbox.name, [(item, values[item]) for item in command.items]))
-    yield Tagged(command.tag, Ending.OK, "STATUS completed")
+    said = response.status_response(mailbox.name, [(item, values[item]) for item in command.items])
+    return Wire(said), Tagged(command.tag, Ending.OK, "STATUS completed")
 
 
 async def _recent(connection: Connection, mailbox: Mailbox) -> int:
@@ -254,5 +255,5 @@ async def _recent(connection: Connection, mailbox: Mailbox) -> int:
 
 async def namespace(connection: Connection, command: Namespace) -> Answers:
     """RFC 2342 5: one's own; no other users' and no shared mailboxes."""
-    yield Wire(b'* NAMESPACE (("" "/")) NIL NIL\r\n')
-    yield Tagged(command.tag, Ending.OK, "NAMESPACE completed")
+    said = b'* NAMESPACE (("" "/")) NIL NIL\r\n'
+    return Wire(said), Tagged(command.tag, Ending.OK, "NAMESPACE completed")

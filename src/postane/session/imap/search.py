@@ -23,7 +23,7 @@ from postane.proto.imap.command import Ending, Search, SearchAnd, SearchKey, Sea
 from postane.session.imap.connection import Answers, Connection
 from postane.session.imap.criteria import Criterion, Depth, Header, Slice, criterion, key_ranges
 from postane.session.imap.view import View
-from postane.store.api import Column
+from postane.store.api import SLICE, Column
 
 MOST_TEXT = 16 * MIB
 WHOLE = MIB
@@ -40,10 +40,10 @@ async def search(connection: Connection, command: Search) -> Answers:
     found: list[int] = []
     for _, uids in view.slices(candidates(command.key, view)):
         found.extend(await look.at(uids))
-        await sleep(0)
+        if len(uids) == SLICE:
+            await sleep(0)
     numbers = found if command.is_uid else [view.index(uid) + 1 for uid in found]
-    yield Wire(response.search_response(numbers))
-    yield Tagged(command.tag, Ending.OK, "SEARCH completed")
+    return Wire(response.search_response(numbers)), Tagged(command.tag, Ending.OK, "SEARCH completed")
 
 
 def candidates(key: SearchKey, view: View) -> list[range]:

@@ -9,7 +9,7 @@ long or has lost the right to be here is told so with BYE.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -20,11 +20,11 @@ from postane.core.status import Condition, MailError
 from postane.proto.imap import command, response
 from postane.proto.imap.command import Ending, State, Tagged, Wire, Wrong
 from postane.session.imap import append, change, fetch, idle, login, mailboxes, search
-from postane.session.imap.connection import Answers, Connection, farewell
+from postane.session.imap.connection import Answers, Connection, Stream, farewell
 from postane.session.imap.view import Shows
 from postane.session.services import Services
 
-_ANSWERED: dict[type[Any], Callable[[Connection, Any], Answers]] = {
+_ANSWERED: dict[type[Any], Callable[[Connection, Any], Awaitable[Answers]]] = {
     command.Capability: login.capability,
     command.Id: login.identify,
     command.Enable: login.enable,
@@ -42,22 +42,23 @@ _ANSWERED: dict[type[Any], Callable[[Connection, Any], Answers]] = {
     command.Delete: mailboxes.delete,
     command.Rename: mailboxes.rename,
     command.SubscribeCommand: mailboxes.subscribe,
-    command.List: mailboxes.list_,
     command.Status: mailboxes.status,
     command.Namespace: mailboxes.namespace,
+    command.AppendBegin: append.begin,
     command.AppendMessage: append.message,
+    command.AppendChunk: append.chunk,
     command.AppendEnd: append.end,
-    command.Fetch: fetch.fetch,
     command.Search: search.search,
-    command.Store: change.store,
     command.CopyCommand: change.copy,
     command.ExpungeCommand: change.expunge,
     command.Close: change.close,
 }
-_NOTED: dict[type[Any], Callable[[Connection, Any], Awaitable[None]]] = {
-    command.AppendBegin: append.begin,
-    command.AppendChunk: append.chunk,
+_STREAMED: dict[type[Any], Callable[[Connection, Any], Stream]] = {
+    command.List: mailboxes.list_,
+    command.Fetch: fetch.fetch,
+    command.Store: change.store,
 }
+_REVOKED = "Your password or account has changed; log in again"
 _BAD = frozenset({Condition.SYNTAX, Condition.BAD_ARGUMENT, Condition.BAD_SEQUENCE})
 _COUNTED = frozenset({*_BAD, Condition.AUTH_FAILED, Condition.TLS_REQUIRED})
 
@@ -80,27 +81,52 @@ class ImapSession:
             return self._limits.heartbeat
         return self._limits.body_idle if connection.incoming is not None else self._limits.idle
 
-    async def handle(self, event: object) -> Answers:
-        if isinstance(event, Opened):
-            self._connection = Connection.begin(self._services, self._listener, event)
-            yield Wire(self._greeting(self._connection))
-            return
+    async def handle(self, event: object) -> Stream:
         connection = self._connection
         if connection is None:
+            if isinstance(event, Opened):
+                self._connection = Connection.begin(self._services, self._listener, event)
+                yield Wire(self._greeting(self._connection))
             return
-        async with aclosing(self._react(connection, event)) as answers:
-            async for answer in answers:
+        streamed = _STREAMED.get(type(event))
+        tag = _tag(connection, event)
+        left: Answers = ()
+        try:
+            if streamed is None:
+                left = await self._answer(connection, event)
+            else:
+                async with aclosing(streamed(connection, event)) as answers:
+                    async for answer in answers:
+                        if isinstance(answer, Tagged):
+                            left = (answer,)
+                        else:
+                            yield answer
+        except MailError as error:
+            if tag is None:
+                raise
+            left = await self._refuse(connection, tag, error)
+        for answer in left:
+            if not isinstance(answer, Tagged):
                 yield answer
+                continue
+            shows = _shows(event)
+            await self._look(connection, shows)
+            for line in self._news(connection, shows, with_uid=getattr(event, "is_uid", True)):
+                yield line
+            if connection.view is not None and connection.view.is_deleted:
+                return
+            yield self._ended(connection, answer, shows)
 
-    async def pushed(self) -> Answers:
+    async def pushed(self) -> Stream:
         connection = self._connection
         if connection is None:
             return
         if connection.is_revoked and not await self._is_still_welcome(connection):
-            for answer in farewell("Your password or account has changed; log in again", b"EXPIRED"):
+            for answer in farewell(_REVOKED, b"EXPIRED"):
                 yield answer
         elif connection.idling is not None and connection.is_stale:
-            async for answer in self._news(connection, Shows.EVERYTHING):
+            await self._look(connection, Shows.EVERYTHING)
+            for answer in self._news(connection, Shows.EVERYTHING):
                 yield answer
 
     async def aclose(self) -> None:
@@ -120,44 +146,33 @@ class ImapSession:
         code = b"CAPABILITY " + b" ".join(login.offered(connection))
         return response.condition(b"", Ending.OK, f"{self._services.host_name} Postane is ready", code)
 
-    async def _react(self, connection: Connection, event: object) -> Answers:
+    async def _answer(self, connection: Connection, event: object) -> Answers:
+        answer = _ANSWERED.get(type(event))
+        if answer is not None:
+            is_too_late = self._is_too_late(connection)
+            return farewell("You have not logged in in time") if is_too_late else await answer(connection, event)
         match event:
             case Secured():
                 connection.secured = event
                 connection.errors = 0
             case TimedOut():
-                async for answer in self._timed_out(connection):
-                    yield answer
-            case Closed(shutdown=shutdown):
-                for answer in farewell("The server is stopping; come back soon", b"UNAVAILABLE") if shutdown else ():
-                    yield answer
+                return await self._timed_out(connection)
+            case Closed(shutdown=True):
+                return farewell("The server is stopping; come back soon", b"UNAVAILABLE")
             case Wrong():
                 await append.abandon(connection)
-                yield _complaint(event)
-                for answer in () if event.is_no else self._count_error(connection, is_fatal=event.is_fatal):
-                    yield answer
-            case _ if self._is_too_late(connection):
-                for answer in farewell("You have not logged in in time"):
-                    yield answer
-            case _:
-                if type(event) in _NOTED or type(event) in _ANSWERED:
-                    async with aclosing(self._obey(connection, event)) as answers:
-                        async for answer in answers:
-                            yield answer
+                ending = () if event.is_no else self._count_error(connection, is_fatal=event.is_fatal)
+                return (_complaint(event), *ending)
+        return ()
 
     async def _timed_out(self, connection: Connection) -> Answers:
         """A waiting client gets a sign of life, which also keeps its way through firewalls open; others are let go."""
         if connection.idling is None:
-            for answer in farewell("You have said nothing for too long"):
-                yield answer
-            return
+            return farewell("You have said nothing for too long")
         if not await self._is_still_welcome(connection):
-            for answer in farewell("Your password or account has changed; log in again", b"EXPIRED"):
-                yield answer
-            return
-        yield Wire(b"* OK Still here\r\n")
-        async for answer in self._news(connection, Shows.EVERYTHING):
-            yield answer
+            return farewell(_REVOKED, b"EXPIRED")
+        await self._look(connection, Shows.EVERYTHING)
+        return Wire(b"* OK Still here\r\n"), *self._news(connection, Shows.EVERYTHING)
 
     def _is_too_late(self, connection: Connection) -> bool:
         """One who talks on and on never times out."""
@@ -174,57 +189,42 @@ class ImapSession:
             return farewell("What you say can't be followed any more")
         return farewell("Too many errors") if connection.errors >= self._limits.errors else ()
 
-    # ------------------------------------------------------------ commands
+    # ------------------------------------------------------------ the end of a command
 
-    async def _obey(self, connection: Connection, event: Any) -> Answers:
-        tag = _tag(connection, event)
-        try:
-            if type(event) in _NOTED:
-                await _NOTED[type(event)](connection, event)
-                return
-            async with aclosing(_ANSWERED[type(event)](connection, event)) as answers:
-                async for answer in answers:
-                    if isinstance(answer, Tagged):
-                        async for line in self._ended(connection, event, answer):
-                            yield line
-                    else:
-                        yield answer
-        except MailError as error:
-            if tag is None:
-                raise
-            if error.detail:
-                self._services.log.info("imap.refused", reason=error.text, detail=error.detail)
-            await append.abandon(connection)
-            async for line in self._ended(connection, event, _refusal(connection, tag, error)):
-                yield line
-            for answer in self._count_error(connection) if error.condition in _COUNTED else ():
-                yield answer
+    async def _refuse(self, connection: Connection, tag: bytes, error: MailError) -> Answers:
+        if error.detail:
+            self._services.log.info("imap.refused", reason=error.text, detail=error.detail)
+        await append.abandon(connection)
+        ending = self._count_error(connection) if error.condition in _COUNTED else ()
+        return (_refusal(connection, tag, error), *ending)
 
-    async def _ended(self, connection: Connection, event: Any, tagged: Tagged) -> Answers:
-        shows = _shows(event)
-        async for line in self._news(connection, shows, with_uid=getattr(event, "is_uid", True)):
-            yield line
-        view = connection.view
-        if view is not None and view.is_deleted:
+    async def _look(self, connection: Connection, shows: Shows) -> None:
+        """Ask what has changed in the selected mailbox."""
+        connection.is_stale = False
+        if connection.view is None or shows is Shows.NOTHING:
             return
-        if view is not None and view.withholds and shows is Shows.ALL_BUT_EXPUNGE and not tagged.code:
-            tagged = replace(tagged, code=b"EXPUNGEISSUED")  # RFC 5530 3: a NOOP would tell which
+        try:
+            await connection.view.refresh()
+        except MailError as error:  # the command itself has been done; the news come with the next one
+            self._services.log.warning("imap.no_news", detail=error.detail or error.text)
+
+    def _news(self, connection: Connection, shows: Shows, *, with_uid: bool = True) -> Iterable[object]:
+        """A mailbox that is gone ends the connection: nothing else says that nothing is selected any more."""
+        if connection.view is None:
+            return ()
+        if connection.view.is_deleted:
+            return farewell("The selected mailbox has been deleted")
+        return connection.view.report(shows, with_uid=with_uid)
+
+    def _ended(self, connection: Connection, tagged: Tagged, shows: Shows) -> Tagged:
         if tagged.state is not None:
             connection.state = tagged.state
         if tagged.status is Ending.OK and connection.identity is not None:
             connection.errors = 0
-        yield tagged
-
-    async def _news(self, connection: Connection, shows: Shows, *, with_uid: bool = True) -> Answers:
-        """A mailbox that is gone ends the connection: nothing else says that nothing is selected any more."""
-        try:
-            async for line in idle.news(connection, shows, with_uid=with_uid):
-                yield line
-        except MailError as error:  # the command itself has been done; the news come with the next one
-            self._services.log.warning("imap.no_news", detail=error.detail or error.text)
-        if connection.view is not None and connection.view.is_deleted:
-            for answer in farewell("The selected mailbox has been deleted"):
-                yield answer
+        view = connection.view
+        if view is not None and view.withholds and shows is Shows.ALL_BUT_EXPUNGE and not tagged.code:
+            return replace(tagged, code=b"EXPUNGEISSUED")  # RFC 5530 3: a NOOP would tell which
+        return tagged
 
 
 def _tag(connection: Connection, event: object) -> bytes | None:
@@ -241,7 +241,7 @@ def _shows(event: object) -> Shows:
     match event:
         case command.Fetch(is_uid=False) | command.Search(is_uid=False) | command.Store(is_uid=False):
             return Shows.ALL_BUT_EXPUNGE
-        case command.Select():
+        case command.Select() | Wrong():
             return Shows.NOTHING
         case _:
             return Shows.EVERYTHING
