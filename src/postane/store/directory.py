@@ -82,7 +82,7 @@ class SqlDirectory:
 
     async def _write(self, script: Script[T]) -> T:
         try:
-            return await self._database.write(script)
+            return await self._database.write(script, is_short=True)
         finally:
             self._stamp.renew()
 

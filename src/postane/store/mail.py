@@ -54,6 +54,8 @@ from postane.store.sqlite_file import build
 
 T = TypeVar("T")
 
+SHORT = 16
+"""The most entries whose flags are changed on the loop."""
 _FENCED_OFF = 1 << 62
 """The generation of an account that is being removed: no write is under it or above."""
 
@@ -154,7 +156,8 @@ class SqlMailStore:
 
     async def _commit(self, account: AccountRef, command: Command[T], place: str = "") -> T:
         script = script_of(account, command, self._context(place))
-        done = await self._accounts.get(account).write(script, partial(self._tell, account.id))
+        database = self._accounts.get(account)
+        done = await database.write(script, partial(self._tell, account.id), is_short=_is_short(command))
         if done.dropped:
             await self._in_pool(self._drop, account, done.dropped)
         return done.result
@@ -322,6 +325,12 @@ class SqlMailStore:
 
     async def _in_pool(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+
+
+def _is_short(command: Command[Any]) -> bool:
+    if isinstance(command, StoreFlags):
+        return len(command.uids) <= SHORT
+    return isinstance(command, (Append, ClaimRecent))
 
 
 def _slices(uids: Sequence[int]) -> list[Sequence[int]]:

@@ -2,9 +2,12 @@
 
 `Database` runs scripts (`postane.store.script`) on one file.
 
-Writes: what waits is committed together, each script under its own savepoint,
-in one hop to a thread of the pool; the answer comes after the commit is on disk
-(WAL, `synchronous=FULL`).  If the commit fails, all fail.  A lock file is held
+Writes: what waits is committed together, each script under its own savepoint;
+the answer comes after the commit is on disk (WAL, `synchronous=FULL`).  If the
+commit fails, all fail.  Statements of short scripts run on the loop where the
+writer is open and warm and nobody else holds the file, for threads that run
+Python would but fight for the interpreter; the commit, which waits for the
+disk, is always a thread's, and so is everything else.  A lock file is held
 around the transaction, because between processes SQLite's own waiting sleeps.
 A caller that is cancelled does not stop its write.
 
@@ -20,12 +23,11 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,6 +47,8 @@ WAL_TRUNCATE_PAGES = 16_384
 """Beyond this (64 MiB) the WAL is also cut, which waits for readers."""
 BATCH = 256
 """The most scripts of one commit."""
+BATCH_HERE = 32
+"""The most whose statements run on the loop in one go."""
 SHRUNK_PAGES = 2048
 """The most pages (8 MiB) that one call gives back."""
 SLOW = 0.002
@@ -58,6 +62,7 @@ class _Waiting:
     script: Script[Any]
     future: asyncio.Future[Any]
     committed: Callable[[Any], None] | None
+    is_short: bool
     result: Any = None
     error: Exception | None = None
 
@@ -94,9 +99,9 @@ class Database:
         self._writer: apsw.Connection | None = None
         self._reading = asyncio.Lock()
         self._is_warm = False
+        self._is_writer_warm = False
         self._waiting: deque[_Waiting] = deque()
-        self._guard = threading.Lock()
-        self._is_draining = False
+        self._is_committing = False
         self._drained = asyncio.Event()
         self._drained.set()
         self._lock_file = -1
@@ -159,61 +164,114 @@ class Database:
 
     # ------------------------------------------------------------ writing
 
-    async def write(self, script: Script[T], committed: Callable[[T], None] | None = None) -> T:
+    async def write(
+        self, script: Script[T], committed: Callable[[T], None] | None = None, *, is_short: bool = False
+    ) -> T:
         """Runs a writing script and returns when it is durable.
 
         `committed` is called on the loop with the result, also where the caller was cancelled meanwhile.
+        `is_short`: it is some few statements on some few rows.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        with self._guard:
-            self._waiting.append(_Waiting(script, future, committed))
-            must_start, self._is_draining = not self._is_draining, True
-        if must_start:
+        self._waiting.append(_Waiting(script, future, committed, is_short))
+        if not self._is_committing:
+            self._is_committing = True
             self._drained.clear()
-            self._writers.call(partial(self._commit_some, loop))
+            loop.call_soon(self._begin_batch, loop)
         return await future
 
-    def _commit_some(self, loop: asyncio.AbstractEventLoop) -> None:
-        """In a writing thread: commits what waits, together; asks for another turn where more came meanwhile."""
-        with self._guard:
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+    def _begin_batch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """On the loop: what waits now is the next transaction."""
+        waiting = self._waiting
+        most = BATCH_HERE if self._is_writer_warm and waiting[0].is_short else BATCH
+        batch = [waiting.popleft() for _ in range(min(most, len(waiting)))]
+        is_filled = self._is_writer_warm and all(one.is_short for one in batch) and self._fill_here(batch)
+        self._writers.call(partial(self._commit, loop, batch, is_filled))
+
+    def _fill_here(self, batch: list[_Waiting]) -> bool:
+        """Runs the statements on the loop; False where another process has the file, and nothing was done."""
+        assert self._writer is not None
         try:
-            self._commit(batch)
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        self._writer.set_busy_timeout(0)
+        started = time.perf_counter()
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+        except apsw.Error:  # busy, or what the thread will be told too
+            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+            return False
+        finally:
+            self._writer.set_busy_timeout(BUSY_MS)
+        self._fill(self._writer, batch)
+        self._is_writer_warm = time.perf_counter() - started < SLOW * len(batch)
+        return True
+
+    def _commit(self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting], is_filled: bool) -> None:
+        """In a writing thread: all of a batch becomes durable, and then is answered."""
+        try:
+            if not is_filled:
+                self._begin_in_thread(batch)
+            assert self._writer is not None
+            if self._writer.in_transaction:  # or else a statement has ended it, and everyone has an error
+                self._writer.execute("COMMIT")
         except Exception as error:  # whoever waits is told, whatever it was
-            for waiting in batch:
-                waiting.error = waiting.error or self._said(error)
+            self._fail(batch, error)
+        finally:
+            self._end_transaction()
+        if self._wal_pages < self._checkpoint_at:
+            loop.call_soon_threadsafe(self._settle_and_go_on, loop, batch)
+            return
         loop.call_soon_threadsafe(_settle, batch)
         self._checkpoint()
-        with self._guard:
-            self._is_draining = bool(self._waiting)
-        if self._is_draining:
-            self._writers.call(partial(self._commit_some, loop))
-        else:
-            loop.call_soon_threadsafe(self._note_drained)
+        loop.call_soon_threadsafe(self._settle_and_go_on, loop, [])
 
-    def _note_drained(self) -> None:
-        if not self._is_draining:
+    def _settle_and_go_on(self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting]) -> None:
+        """On the loop: the writer is free again."""
+        _settle(batch)
+        if self._waiting:
+            self._begin_batch(loop)
+        else:
+            self._is_committing = False
             self._drained.set()
 
-    def _commit(self, batch: list[_Waiting]) -> None:
-        """One transaction for all; a script that fails leaves the others alone."""
-        if self._writer is None:
-            with self._writers.turn():
+    def _begin_in_thread(self, batch: list[_Waiting]) -> None:
+        if self._lock_file < 0:
+            self._lock_file = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        with self._writers.turn():
+            if self._writer is None:
                 self._writer = connect(self._path, self._schema, create=self._create, vfs=self._vfs)
-            self._writer.set_wal_hook(self._note_wal)
-        writer = self._writer
-        with self._lock():
-            try:
-                with self._writers.turn():
-                    writer.execute("BEGIN IMMEDIATE")
-                    for waiting in batch:
-                        self._attempt(writer, waiting)
-                writer.execute("COMMIT")
-            except BaseException:
-                if writer.in_transaction:
-                    writer.execute("ROLLBACK")
-                raise
+                self._writer.set_wal_hook(self._note_wal)
+            started = time.perf_counter()
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._fill(self._writer, batch)
+            self._is_writer_warm = time.perf_counter() - started < SLOW * len(batch)
+
+    def _fill(self, writer: apsw.Connection, batch: list[_Waiting]) -> None:
+        """The statements of one transaction; a script that fails leaves the others alone."""
+        try:
+            for waiting in batch:
+                self._attempt(writer, waiting)
+        except Exception as error:  # the transaction is lost, and with it what others had done in it
+            self._fail(batch, error)
+            self._roll_back()
+
+    def _fail(self, batch: list[_Waiting], error: Exception) -> None:
+        for waiting in batch:
+            waiting.error = waiting.error or self._said(error)
+
+    def _end_transaction(self) -> None:
+        self._roll_back()
+        if self._lock_file >= 0:
+            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+
+    def _roll_back(self) -> None:
+        if self._writer is not None and self._writer.in_transaction:
+            with suppress(apsw.Error):  # SQLite has ended it, or will when the file is opened again
+                self._writer.execute("ROLLBACK")
 
     def _attempt(self, writer: apsw.Connection, waiting: _Waiting) -> None:
         """One script under its savepoint.  An error that ended the whole transaction is raised on."""
@@ -232,16 +290,6 @@ class Database:
         if isinstance(error, apsw.Error):
             return failure(error, self._path, self._writer.system_errno if self._writer else 0)
         return files.failure(error) if isinstance(error, OSError) else error
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        if self._lock_file < 0:
-            self._lock_file = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
 
     def _note_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
         if pages < self._wal_pages:  # it was begun anew
