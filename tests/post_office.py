@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,6 +143,8 @@ class FakeQueue:
     messages: list[NewMessage] = field(default_factory=list)
     results: list[RecipientResult] = field(default_factory=list)
     failure: MailError | None = None
+    notices: list[NewMessage] = field(default_factory=list)
+    gone: bool = False
 
     async def enqueue(self, message: NewMessage, lease_seconds: int) -> Leased:
         if self.failure:
@@ -155,13 +157,22 @@ class FakeQueue:
                 message.utf8, message.body,
             ),
             tuple(
-                QueuedRecipient(at, number, new.address, new.original, new.delivery_id, 1, 0, "leased", "", "t")
+                QueuedRecipient(at, number, new.address, new.original, new.delivery_id, 1, 0, "waiting", "", "t")
                 for at, new in enumerate(message.recipients)
+                if new.due is None
             ),
         )  # fmt: skip
 
-    async def finish(self, leased: Leased, results: Iterable[RecipientResult]) -> None:
+    async def finish(
+        self, leased: Leased, results: Iterable[RecipientResult], notices: Sequence[NewMessage] = ()
+    ) -> None:
         self.results.extend(results)
+        self.notices.extend(notices)
+
+    async def staged(self, message: QueuedMessage) -> Staged:
+        if self.gone:
+            raise MailError(Condition.TEMPORARY, "the message is no longer in the queue")
+        return self.messages[message.id - 1].staged
 
     @property
     def outcomes(self) -> list[Outcome]:
