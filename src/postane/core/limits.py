@@ -56,6 +56,31 @@ class SmtpClientLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """Sending to other servers; counts are those of one worker."""
+
+    hosts: int = 10
+    """MX hosts of a domain that are looked at (RFC 5321 5.1: at least two addresses are tried)."""
+    attempts: int = 10
+    """Addresses that one delivery tries."""
+    connect: float = 30.0
+    opening: float = 600.0
+    """From the greeting to the end of the login."""
+    transaction: float = 3600.0
+    """From MAIL to the answer to the message's end."""
+    recipients: int = 100
+    """Of one transaction (RFC 5321 4.5.3.1.8: every server takes a hundred)."""
+    connections: int = 20
+    """To one destination."""
+    messages: int = 100
+    """Over one connection."""
+    idle: float = 5.0
+    """How long a connection waits for another message."""
+    in_flight: int = 500
+    """Recipients being tried."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImapLimits:
     line: int = 64 * KIB
     literal: int = 64 * KIB
@@ -116,6 +141,7 @@ class Limits:
     mime: MimeLimits = MimeLimits()
     smtp: SmtpLimits = SmtpLimits()
     smtp_client: SmtpClientLimits = SmtpClientLimits()
+    relay: RelayLimits = RelayLimits()
     imap: ImapLimits = ImapLimits()
     pop3: Pop3Limits = Pop3Limits()
     connections: ConnectionLimits = ConnectionLimits()

@@ -34,7 +34,10 @@ class End(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`verdict` has the last server's words; `retry_until` is when a DELAYED one is given up, 0 elsewhere."""
+    """`verdict` has the last server's words; a FAILED one that was only DEFERRED has run out of time.
+
+    `retry_until` is when a DELAYED one is given up, 0 elsewhere.
+    """
 
     recipient: QueuedRecipient
     end: End

@@ -19,8 +19,9 @@ class Fate(Enum):
 class Verdict:
     """`code`, `enhanced` ("" where none was given) and `text` are what `host` said, or ours where `host` is "".
 
-    `tls` tells how the connection was protected ("" in the clear).  `passes_dsn`: the next server
-    has taken on what the sender asked to be told (RFC 3461 5.2.1).  `detail` is for our own eyes.
+    `tls` tells how the connection was protected, or why it was not ("" where nobody tried).
+    `passes_dsn`: the next server has taken on what the sender asked to be told (RFC 3461 5.2.1).
+    `detail` is for our own eyes.
     """
 
     fate: Fate
