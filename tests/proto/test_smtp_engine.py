@@ -159,6 +159,7 @@ def test_extensions_are_named() -> None:
         "250-CHUNKING",
         "250-ENHANCEDSTATUSCODES",
         "250-LIMITS RCPTMAX=5",
+        "250-DSN",
         "250-STARTTLS",
         "250 AUTH PLAIN LOGIN",
         "",
@@ -181,6 +182,8 @@ def test_helo_gets_one_line() -> None:
         (b"MAIL FROM:<@x.test,@y.test:a@b.test>", Mail(Address("a", "b.test"))),
         (b'MAIL FROM:<"a>b c"@b.test>', Mail(Address("a>b c", "b.test"))),
         ("MAIL FROM:<çağrı@örnek.test> SMTPUTF8".encode(), Mail(Address("çağrı", "xn--rnek-4qa.test"), utf8=True)),
+        (b"MAIL FROM:<> RET=hdrs ENVID=QQ+2B1", Mail(None, ret="HDRS", envid="QQ+2B1")),
+        (b"MAIL FROM:<> envid=x ret=FULL", Mail(None, ret="FULL", envid="x")),
         (b"MAIL FROM:<a@[192.0.2.1]>", Mail(Address("a", "[192.0.2.1]"))),
         (b"MAIL FROM:<a@[IPv6:2001:db8::1]>", Mail(Address("a", "[IPv6:2001:db8::1]"))),
     ],
@@ -208,7 +211,13 @@ def test_mail_is_read(line: bytes, event: Mail) -> None:
         (b"MAIL FROM:<a@b.test> SIZE=1 SIZE=1", "501 5.5.4"),
         (b"MAIL FROM:<a@b.test> SMTPUTF8=1", "501 5.5.4"),
         (b"MAIL FROM:<a@b.test> BODY=BINARYMIME", "555 5.5.4"),
-        (b"MAIL FROM:<a@b.test> RET=FULL", "555 5.5.4"),
+        (b"MAIL FROM:<a@b.test> RET=ALL", "501 5.5.4"),
+        (b"MAIL FROM:<a@b.test> RET", "501 5.5.4"),
+        (b"MAIL FROM:<a@b.test> RET=FULL RET=FULL", "501 5.5.4"),
+        (b"MAIL FROM:<a@b.test> ENVID", "501 5.5.4"),
+        (b"MAIL FROM:<a@b.test> ENVID=a+0Ab", "501 5.5.4"),
+        (b"MAIL FROM:<a@b.test> ENVID=" + b"x" * 101, "501 5.5.4"),
+        (b"MAIL FROM:<a@b.test> NOTIFY=NEVER", "555 5.5.4"),
         (b"MAIL FROM:<a@b.test> AUTH=<>", "555 5.5.4"),
         (b"MAIL FROM:<a@b.test> =", "501 5.5.4"),
         ("MAIL FROM:<ç@b.test>".encode(), "553 5.6.7"),
@@ -236,7 +245,7 @@ def test_mail_is_read(line: bytes, event: Mail) -> None:
 def test_refusals(line: bytes, reply: str) -> None:
     said = three_cuttings(b"EHLO x\r\n" + line + b"\r\n")
 
-    assert said.lines[10].startswith(reply), said.lines[10]
+    assert said.lines[11].startswith(reply), said.lines[11]
     assert len(said.events) == 1
 
 
@@ -245,7 +254,17 @@ def test_refusals(line: bytes, reply: str) -> None:
     [
         (b"RCPT TO:<a>", "501 5.1.3"),
         (b"RCPT TO:<>", "501 5.1.3"),
-        (b"RCPT TO:<a@b.test> NOTIFY=NEVER", "555 5.5.4"),
+        (b"RCPT TO:<a@b.test> NOTIFY=NEVER,DELAY", "501 5.5.4"),
+        (b"RCPT TO:<a@b.test> NOTIFY=DELAY,DELAY", "501 5.5.4"),
+        (b"RCPT TO:<a@b.test> NOTIFY=ALWAYS", "501 5.5.4"),
+        (b"RCPT TO:<a@b.test> NOTIFY", "501 5.5.4"),
+        (b"RCPT TO:<a@b.test> NOTIFY=NEVER NOTIFY=NEVER", "501 5.5.4"),
+        (b"RCPT TO:<a@b.test> ORCPT=a@b.test", "501 5.5.4"),
+        (b"RCPT TO:<a@b.test> ORCPT=rfc822;a+b", "501 5.5.4"),
+        (b"RCPT TO:<a@b.test> ORCPT=r(c;a@b.test", "501 5.5.4"),
+        (b"RCPT TO:<a@b.test> ORCPT=rfc822;" + b"x" * 500, "501 5.5.4"),
+        ("RCPT TO:<a@b.test> ORCPT=utf-8;ç@b.test".encode(), "553 5.6.7"),
+        (b"RCPT TO:<a@b.test> RET=FULL", "555 5.5.4"),
         ("RCPT TO:<ç@b.test>".encode(), "553 5.6.7"),
         (b"MAIL FROM:<a@b.test>", "503 5.5.1"),
         (b"STARTTLS", "503 5.5.1"),
@@ -255,7 +274,29 @@ def test_refusals(line: bytes, reply: str) -> None:
 def test_refusals_after_mail(line: bytes, reply: str) -> None:
     said = three_cuttings(b"EHLO x\r\nMAIL FROM:<>\r\n" + line + b"\r\n")
 
-    assert said.lines[11].startswith(reply), said.lines[11]
+    assert said.lines[12].startswith(reply), said.lines[12]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "notify", "orcpt"),
+    [
+        ("", "", ""),
+        (" NOTIFY=never", "NEVER", ""),
+        (" NOTIFY=Success,failure,DELAY", "SUCCESS,FAILURE,DELAY", ""),
+        (" ORCPT=rfc822;A+2Bb@B.test NOTIFY=DELAY", "DELAY", "rfc822;A+2Bb@B.test"),
+        (" ORCPT=utf-8;\\x{E7}@b.test", "", "utf-8;\\x{E7}@b.test"),
+        (" ORCPT=utf-8;ç@b.test", "", "utf-8;ç@b.test"),
+    ],
+)
+def test_what_the_sender_wants_to_be_told(parameters: str, notify: str, orcpt: str) -> None:
+    said = talk(f"EHLO x\r\nMAIL FROM:<> SMTPUTF8\r\nRCPT TO:<a@b.test>{parameters}\r\n".encode())
+    assert said.events[-1] == Rcpt(Address("a", "b.test"), notify, orcpt)
+
+
+def test_reports_are_not_offered_by_lmtp() -> None:
+    said = talk(b"LHLO x\r\nMAIL FROM:<> RET=FULL\r\n", mode=Mode.LMTP)
+    assert not any("DSN" in line for line in said.lines)
+    assert said.codes[-1] == 555
 
 
 def test_bare_postmaster_is_a_recipient() -> None:
@@ -298,6 +339,21 @@ def test_too_many_commands_end_the_session() -> None:
     said = talk(b"NOOP\r\n" * 6, limits=SmtpLimits(commands=5))
 
     assert said.codes == [250] * 5 + [421]
+
+
+@pytest.mark.parametrize("mode", [Mode.SMTP, Mode.LMTP])
+def test_commands_count_anew_after_each_message_that_was_accepted(mode: Mode) -> None:
+    hello = b"LHLO x\r\n" if mode is Mode.LMTP else b"EHLO x\r\n"
+    transaction = b"MAIL FROM:<>\r\nRCPT TO:<a@b.test>\r\nDATA\r\nx: y\r\n.\r\n"
+    accepted = talk(hello + transaction * 10, mode=mode, limits=SmtpLimits(commands=5))
+    assert len(accepted.messages) == 10
+    assert 421 not in accepted.codes
+
+    refused = talk(hello + transaction.replace(b"x: y", b"x\ny") * 10, mode=mode, limits=SmtpLimits(commands=5))
+    assert refused.codes[-1] == 421
+    assert len(refused.refused) == 1
+    idle = talk(hello + transaction + b"NOOP\r\n" * 6, mode=mode, limits=SmtpLimits(commands=5))
+    assert idle.codes[-6:] == [250] * 5 + [421]
 
 
 def test_garbage_without_an_end_costs_bounded_memory() -> None:
@@ -505,7 +561,7 @@ def test_auth_by_steps() -> None:
     said = submission(b"AUTH login\r\ndGlt\r\nMAIL FROM:<a@b.test>\r\n")
 
     assert said.events[1:3] == [Auth("LOGIN", None), AuthResponse(b"tim")]
-    assert said.lines[10] == "334 VXNlcm5hbWU6"
+    assert said.lines[11] == "334 VXNlcm5hbWU6"
     assert said.codes == [250, 334, 235, 250]
 
 

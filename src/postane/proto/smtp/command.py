@@ -43,19 +43,29 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """MAIL.  `sender` is None for the null reverse-path, `size` None where SIZE= was not said."""
+    """MAIL.  `sender` is None for the null reverse-path, `size` None where SIZE= was not said.
+
+    `ret` "FULL", "HDRS" or "", and `envid` in xtext, as it came (RFC 3461 4.3, 4.4).
+    """
 
     sender: Address | None
     size: int | None = None
     body: BodyType = BodyType.SEVEN_BIT
     utf8: bool = False
+    ret: str = ""
+    envid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Rcpt:
-    """RCPT.  The domain of `recipient` is "" for a bare <Postmaster> (RFC 5321 4.1.1.3)."""
+    """RCPT.  The domain of `recipient` is "" for a bare <Postmaster> (RFC 5321 4.1.1.3).
+
+    `notify` "NEVER", or keywords in upper case with commas between; `orcpt` as it came (RFC 3461 4.1, 4.2).
+    """
 
     recipient: Address
+    notify: str = ""
+    orcpt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

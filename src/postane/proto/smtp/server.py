@@ -1,13 +1,14 @@
 """The server's side of SMTP (RFC 5321), submission (RFC 6409) and LMTP (RFC 2033), without I/O.
 
 Speaks PIPELINING (RFC 2920), SIZE (1870), 8BITMIME (6152), SMTPUTF8 (6531),
-CHUNKING (3030), ENHANCEDSTATUSCODES (2034), LIMITS (9422), STARTTLS (3207) and,
-at submission, AUTH (4954).  What may be said when is `postane.proto.smtp.state`.
+CHUNKING (3030), ENHANCEDSTATUSCODES (2034), LIMITS (9422), STARTTLS (3207), but
+for LMTP DSN (3461) and, at submission, AUTH (4954).  What may be said when is `postane.proto.smtp.state`.
 
 Refused: commands that are no text, lines over their limit, text whose lines do
 not end with CR LF (read to its true end, so nothing in it becomes a command),
 chunks whose size cannot be believed (the connection ends, for nobody knows
-where the next command begins), HTTP, more errors or commands than the limits say.
+where the next command begins), HTTP, more errors than the limits say, or more
+commands without a message that was accepted.
 """
 
 from __future__ import annotations
@@ -98,6 +99,7 @@ class SmtpEngine:
         self._chunk_is_silent = False
         self._errors = 0
         self._commands = 0
+        self._is_after_message = False
         self._has_ended = False
         self._closed = False
 
@@ -162,6 +164,8 @@ class SmtpEngine:
         if reply.is_positive:
             self.state = self._after
             self._authenticated |= reply.code == 235
+            if self._is_after_message:
+                self._commands = 0  # a relay sends many messages over one connection
         self._reading = _Reading.COMMAND
         self._say(reply)
         # By LMTP a well-behaved relay hands over many messages; who is unknown or full here is not its fault.
@@ -182,6 +186,8 @@ class SmtpEngine:
             "ENHANCEDSTATUSCODES",
             f"LIMITS RCPTMAX={self._limits.recipients}",
         ]
+        if self._mode is not Mode.LMTP:
+            keywords.append("DSN")
         if answer.starttls:
             keywords.append("STARTTLS")
         if answer.mechanisms:
@@ -231,6 +237,7 @@ class SmtpEngine:
         line = self._buffer.line(longest)
         if line is None:
             return None
+        self._is_after_message = False
         self._commands += 1
         if self._commands > self._limits.commands:
             self._part(MailError(Condition.TOO_MANY_ERRORS, "too many commands in one session; good-bye"))
@@ -285,6 +292,7 @@ class SmtpEngine:
     def _end_of_message(self) -> EndOfMessage:
         """Whatever the answer, the transaction is over (RFC 5321 4.1.1.4)."""
         self._reading = _Reading.COMMAND
+        self._is_after_message = True
         self.state = self._after = State.READY
         return EndOfMessage(self._incoming.size, self._incoming.flaw)
 
@@ -348,7 +356,7 @@ class SmtpEngine:
                 self._utf8 = mail.utf8
                 return mail
             case Verb.RCPT:
-                return syntax.rcpt(rest, self._utf8)
+                return syntax.rcpt(rest, self._mode, self._utf8)
             case Verb.AUTH:
                 return Auth(*syntax.auth(rest))
             case Verb.VRFY:

@@ -1,4 +1,6 @@
-"""SMTP command lines -> values (RFC 5321 4.1; RFC 1870 SIZE, 6152 BODY, 6531 SMTPUTF8, 4954 AUTH, 3030 BDAT).
+"""SMTP command lines -> values (RFC 5321 4.1).
+
+Parameters: RFC 1870 SIZE, 6152 BODY, 6531 SMTPUTF8, 4954 AUTH, 3030 BDAT, 3461 RET, ENVID, NOTIFY and ORCPT.
 
 Taken beyond the letter, because real clients need it: blanks after `FROM:` and
 `TO:`, several blanks between words (Outlook, Windows Mail).  Source routes are
@@ -19,24 +21,35 @@ from enum import Enum
 from postane.core.address import Address, BadAddress
 from postane.core.address import parse as parse_address
 from postane.core.status import Condition, MailError, Reply
+from postane.core.xtext import decode_address, decode_xtext
 from postane.proto.smtp.command import BodyType, Mail, Mode, Rcpt
 
 MAX_DIGITS = 20
 """RFC 1870 3 size-value = 1*20DIGIT."""
 MAX_CHUNK = 2**63 - 1
+MAX_ENVID = 100
+MAX_ORCPT = 500
 
 # Possessive throughout, so that hostile text costs one pass.  Between the brackets: an optional source route, then
 # anything in which a quoted string may hide a ">".
 _PATH = re.compile(r'<(?:@[^:>"]*+:)?((?:"(?:[^"\\]|\\.)*+"|[^"<>])*+)>(.*)\Z', re.DOTALL)
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9\-]*+)(?:=([^\x00-\x20=\x7f]++))?\Z")
+_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+\-/?^_`{|}~]++\Z")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})++\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 _MAIL_PARAMETERS = {
-    Mode.SMTP: frozenset({"SIZE", "BODY", "SMTPUTF8"}),
+    Mode.SMTP: frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID"}),
     Mode.LMTP: frozenset({"SIZE", "BODY", "SMTPUTF8"}),
-    Mode.SUBMISSION: frozenset({"SIZE", "BODY", "SMTPUTF8", "AUTH"}),
+    Mode.SUBMISSION: frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH"}),
 }
+_RCPT_PARAMETERS = {
+    Mode.SMTP: frozenset({"NOTIFY", "ORCPT"}),
+    Mode.LMTP: frozenset[str](),
+    Mode.SUBMISSION: frozenset({"NOTIFY", "ORCPT"}),
+}
+_RETURNS = frozenset({"FULL", "HDRS"})
+_NOTIFICATIONS = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 
 NEEDS_UTF8 = Reply(553, "5.6.7", "say SMTPUTF8 with MAIL to use an address that is not ASCII (RFC 6531)")
 
@@ -111,18 +124,18 @@ def mail(rest: str, mode: Mode, message_bytes: int) -> Mail:
         raise refusal(Condition.BAD_ARGUMENT, "AUTH wants <> or an address in xtext")
     if size is not None and size > message_bytes:
         raise refusal(Condition.MESSAGE_TOO_LARGE, f"a message may have at most {message_bytes} octets")
-    if not path:
-        return Mail(None, size, body, utf8)
-    return Mail(_address(path, utf8, Condition.BAD_SENDER_SYNTAX), size, body, utf8)
+    sender = _address(path, utf8, Condition.BAD_SENDER_SYNTAX) if path else None
+    return Mail(sender, size, body, utf8, _ret(said), _envid(said))
 
 
-def rcpt(rest: str, utf8: bool) -> Rcpt:
-    """RCPT TO:<path>.  `utf8` is what MAIL said."""
+def rcpt(rest: str, mode: Mode, utf8: bool) -> Rcpt:
+    """RCPT TO:<path> [parameters].  `utf8` is what MAIL said."""
     path, words = _path(rest, "TO:", Condition.BAD_RECIPIENT_SYNTAX)
-    _parameters(words, "RCPT", frozenset())
+    said = _parameters(words, "RCPT", _RCPT_PARAMETERS[mode])
+    notify, orcpt = _notify(said), _orcpt(said, utf8)
     if path.lower() == "postmaster":
-        return Rcpt(Address(path, ""))
-    return Rcpt(_address(path, utf8, Condition.BAD_RECIPIENT_SYNTAX))
+        return Rcpt(Address(path, ""), notify, orcpt)
+    return Rcpt(_address(path, utf8, Condition.BAD_RECIPIENT_SYNTAX), notify, orcpt)
 
 
 def bdat(rest: str) -> BdatCommand:
@@ -189,6 +202,57 @@ def _body(value: str) -> BodyType:
         return BodyType(value.upper())
     except ValueError:
         raise refusal(Condition.PARAMETER_NOT_IMPLEMENTED, "BODY can be 7BIT or 8BITMIME here") from None
+
+
+def _ret(said: dict[str, str]) -> str:
+    """RFC 3461 4.3."""
+    value = said.get("RET", "FULL").upper()
+    if value not in _RETURNS:
+        raise refusal(Condition.BAD_ARGUMENT, "RET wants FULL or HDRS")
+    return value if "RET" in said else ""
+
+
+def _envid(said: dict[str, str]) -> str:
+    """RFC 3461 4.4."""
+    if "ENVID" not in said:
+        return ""
+    value = said["ENVID"]
+    try:
+        decode_xtext(value)
+    except ValueError:
+        raise refusal(Condition.BAD_ARGUMENT, "ENVID wants printable text in xtext") from None
+    if not 0 < len(value) <= MAX_ENVID:
+        raise refusal(Condition.BAD_ARGUMENT, f"ENVID wants 1 to {MAX_ENVID} characters")
+    return value
+
+
+def _notify(said: dict[str, str]) -> str:
+    """RFC 3461 4.1; each keyword once."""
+    if "NOTIFY" not in said:
+        return ""
+    value = said["NOTIFY"].upper()
+    keywords = value.split(",")
+    if value != "NEVER" and not (_NOTIFICATIONS.issuperset(keywords) and len(set(keywords)) == len(keywords)):
+        raise refusal(Condition.BAD_ARGUMENT, "NOTIFY wants NEVER, or some of SUCCESS, FAILURE and DELAY")
+    return value
+
+
+def _orcpt(said: dict[str, str], utf8: bool) -> str:
+    """RFC 3461 4.2, RFC 6533 3."""
+    if "ORCPT" not in said:
+        return ""
+    value = said["ORCPT"]
+    if len(value) > MAX_ORCPT:
+        raise refusal(Condition.BAD_ARGUMENT, f"ORCPT has at most {MAX_ORCPT} characters")
+    if not utf8 and not value.isascii():
+        raise Refusal(NEEDS_UTF8)
+    try:
+        kind, _ = decode_address(value)
+    except ValueError as error:
+        raise refusal(Condition.BAD_ARGUMENT, f"ORCPT: {error}") from None
+    if not _ATOM.match(kind):
+        raise refusal(Condition.BAD_ARGUMENT, "ORCPT begins with the address type, such as rfc822")
+    return value
 
 
 def _address(path: str, utf8: bool, wrong: Condition) -> Address:
