@@ -76,7 +76,7 @@ class RelayLimits:
     """Over one connection."""
     idle: float = 5.0
     """How long a connection waits for another message."""
-    in_flight: int = 500
+    in_flight: int = 1000
     """Recipients being tried."""
 
 

@@ -120,10 +120,6 @@ class Destination:
         return old
 
     @property
-    def has_idle(self) -> bool:
-        return bool(self._idle)
-
-    @property
     def is_forgettable(self) -> bool:
         is_busy = self._running or self._waiting or self._idle
         now = self._clock.monotonic()

@@ -22,7 +22,7 @@ from postane.flow.relay.ports import TlsMemory
 from postane.flow.relay.route import Place, Route, Router, Security
 from postane.flow.relay.transaction import Letter, send
 from postane.flow.relay.verdict import Fate, Verdict, deferred
-from postane.store.api import QueuedMessage, QueuedRecipient, Staged
+from postane.store.api import QueuedMessage, QueuedRecipient, QueueStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,16 @@ class Relay:
     """For one event loop; what it learns of destinations holds for its process."""
 
     def __init__(
-        self, router: Router, connector: Connector, memory: TlsMemory, sender: Sender, limits: Limits, clock: Clock
+        self,
+        queue: QueueStore,
+        router: Router,
+        connector: Connector,
+        memory: TlsMemory,
+        sender: Sender,
+        limits: Limits,
+        clock: Clock,
     ) -> None:
+        self._queue = queue
         self._router = router
         self._connector = connector
         self._memory = memory
@@ -56,9 +64,12 @@ class Relay:
         return await self._router.route(sender, domain)
 
     async def deliver(
-        self, route: Route, message: QueuedMessage, recipients: Sequence[QueuedRecipient], staged: Staged
+        self, route: Route, message: QueuedMessage, recipients: Sequence[QueuedRecipient]
     ) -> list[Verdict]:
-        """One try for each recipient, in order; may wait for its turn.  `staged` stays open."""
+        """One try for each recipient, in order; may wait for its turn, and reads the message only then.
+
+        MailError where the message cannot be read.
+        """
         destination = self._destinations.get(route.key)
         if destination is None:
             destination = self._destinations[route.key] = Destination(self._limits.relay, self._clock)
@@ -66,7 +77,11 @@ class Relay:
         if heard is not None:
             return [heard] * len(recipients)
         try:
-            return await _Delivery(self, route, destination, Letter(message, staged), recipients).run()
+            staged = await self._queue.staged(message)
+            try:
+                return await _Delivery(self, route, destination, Letter(message, staged), recipients).run()
+            finally:
+                await staged.close()
         finally:
             destination.leave()
 
@@ -91,11 +106,6 @@ class Relay:
 
     def places(self, route: Route) -> AsyncGenerator[Place | Verdict, None]:
         return self._router.places(route)
-
-    @property
-    def has_idle(self) -> bool:
-        """Connections wait for another message: `tidy` is to be called again soon."""
-        return any(destination.has_idle for destination in self._destinations.values())
 
     async def tidy(self, *, everything: bool = False) -> None:
         """Ends connections that nobody has used for a while, or all that are idle; forgets quiet destinations."""
