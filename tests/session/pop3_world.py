@@ -91,6 +91,8 @@ class FakeMailStore:
                 return len(kept.blob)
             case Column.HEADER:
                 return kept.header
+            case Column.BODY:
+                return kept.blob if len(kept.blob) <= SMALL else None
             case _:
                 raise AssertionError(f"a maildrop does not ask for {column}")
 
@@ -111,6 +113,10 @@ class FakeMailStore:
     def _fail_on(self, what: str) -> None:
         if what in self.fails:
             raise MailError(Condition.TEMPORARY, "the disk does not answer")
+
+
+SMALL = 32 * 1024
+"""Bodies that lie in the row itself (store.api.Staged)."""
 
 
 class FakeAccounts:

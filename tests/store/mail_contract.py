@@ -100,6 +100,7 @@ class MessageContract(Contract):
                 Column.PARTS: b"\x00parts",
                 Column.PREFIX: PREFIX,
                 Column.BLOB_SIZE: 500,
+                Column.BODY: body,
                 Column.HEADER: PREFIX + b"Subject: x\r\n\r\n",
                 Column.EMAIL_ID: filed.email_id,
                 Column.SENT_DATE: 5,
@@ -110,6 +111,14 @@ class MessageContract(Contract):
                 Column.PREVIEW: "preview",
                 Column.NEEDS_UTF8: 0,
             }
+
+    @pytest.mark.parametrize("size", [32 * 1024, 32 * 1024 + 1])
+    async def test_small_bodies_come_with_the_row(self, size: int) -> None:
+        async with self.world() as w:
+            filed = await w.append(body_of(size))
+
+            expected = body_of(size) if size <= 32 * 1024 else None
+            assert expected == await w.column(Column.BODY, filed.uid)
 
     async def test_without_a_date_field_the_internal_date_counts(self) -> None:
         async with self.world() as w:

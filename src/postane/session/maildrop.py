@@ -2,7 +2,8 @@
 
 It holds a UID and a size a message (12 octets), and which are to be deleted;
 everything else is asked of the store when it is wanted, at most 256 rows or
-64 KiB at a time.  Nothing here sets \\Seen.  A message that IMAP expunges
+64 KiB at a time; who reads one message after the other has the next small ones
+read along.  Nothing here sets \\Seen.  A message that IMAP expunges
 meanwhile keeps its number; it can be read as long as the store remembers it.
 """
 
@@ -21,6 +22,8 @@ from postane.store.api import INBOX, SLICE, AccountRef, Column, Expunge, Lock, M
 
 PIECE = 64 * 1024
 """Octets of a message that are read at a time."""
+AHEAD = 16
+"""Messages that are read along with one that follows the last, as long as all have no more than PIECE octets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Opening:
 class Maildrop:
     """Numbers are those that the client uses.  MailError where one names no message, or a deleted one."""
 
-    __slots__ = ("_account", "_deleted", "_lock", "_mail", "_mailbox", "_sizes", "_uids")
+    __slots__ = ("_account", "_ahead", "_deleted", "_last", "_lock", "_mail", "_mailbox", "_sizes", "_uids")
 
     def __init__(
         self, mail: MailStore, account: AccountRef, mailbox: int, lock: Lock, uids: array[int], sizes: array[int]
@@ -48,6 +51,8 @@ class Maildrop:
         self._uids = uids
         self._sizes = sizes
         self._deleted: set[int] = set()
+        self._ahead: dict[int, tuple[bytes, int, int, bytes | None]] = {}
+        self._last = -1
 
     @classmethod
     async def open(cls, mail: MailStore, account: AccountRef) -> Maildrop:
@@ -115,8 +120,27 @@ class Maildrop:
 
     async def message(self, number: int) -> Body:
         """All of it: what receipt added, then the bytes as accepted."""
-        prefix, blob, size = await self._row(number, Column.PREFIX, Column.BLOB, Column.BLOB_SIZE)
-        return Body(len(prefix) + size, self._read(Opening(prefix, blob, 0, size)))
+        index = self._index(number)
+        if index not in self._ahead:
+            await self._read_ahead(index)
+        self._last = index
+        if index not in self._ahead:
+            raise _gone(number)
+        prefix, blob, size, body = self._ahead.pop(index)
+        whole = self._read(Opening(prefix, blob, 0, size)) if body is None else _once(prefix + body)
+        return Body(len(prefix) + size, whole)
+
+    async def _read_ahead(self, index: int) -> None:
+        """The message, and where it follows the last one read, the next few."""
+        end, octets = index + 1, self._sizes[index]
+        if index == self._last + 1:
+            while end < min(index + AHEAD, len(self._sizes)) and octets + self._sizes[end] <= PIECE:
+                octets += self._sizes[end]
+                end += 1
+        uids = self._uids[index:end]
+        columns = (Column.UID, Column.PREFIX, Column.BLOB, Column.BLOB_SIZE, Column.BODY)
+        rows = {row[0]: row[1:] for row in await self._mail.entries(self._account, self._mailbox, uids, columns)}
+        self._ahead = {index + n: rows[uid] for n, uid in enumerate(uids) if uid in rows}
 
     async def top(self, number: int, lines: int) -> AsyncIterator[bytes]:
         """RFC 1939 7: the header, the empty line, and the first lines of the body.  The store is asked now."""
@@ -175,8 +199,16 @@ class Maildrop:
         uid = self._uids[self._index(number)]
         rows = await self._mail.entries(self._account, self._mailbox, (uid,), columns)
         if not rows:
-            raise MailError(Condition.BAD_ARGUMENT, f"message {number} is gone; another client has deleted it")
+            raise _gone(number)
         return rows[0]
+
+
+def _gone(number: int) -> MailError:
+    return MailError(Condition.BAD_ARGUMENT, f"message {number} is gone; another client has deleted it")
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 async def _acquire(mail: MailStore, account: AccountRef) -> Lock:

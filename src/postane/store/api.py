@@ -145,6 +145,7 @@ class Column(IntEnum):
     CC = 22  # str
     PREVIEW = 23  # str
     NEEDS_UTF8 = 24  # int, 0 or 1
+    BODY = 25  # bytes of the blob where it is small, None where it is to be `read`
 
 
 # ---------------------------------------------------------------- messages

@@ -138,11 +138,17 @@ _EXPRESSIONS = {
     Column.CC: ("m", "m.cc_folded"),
     Column.PREVIEW: ("m", "m.preview"),
     Column.NEEDS_UTF8: ("m", "m.needs_utf8"),
+    Column.BODY: ("b", "CASE k.encoding WHEN 'raw' THEN b.bytes END"),
 }
 _JOINS = (
     ("m", "JOIN message m ON m.id = e.message_id AND m.account_id = e.account_id"),
     ("h", "JOIN header h ON h.message_id = e.message_id AND h.account_id = e.account_id"),
     ("t", "JOIN thread t ON t.id = m.thread_id AND t.account_id = m.account_id"),
+    (
+        "b",
+        "JOIN blob k ON k.id = m.blob_id AND k.account_id = m.account_id "
+        "LEFT JOIN body b ON b.blob_id = k.id AND b.account_id = k.account_id",
+    ),
 )
 _RANGE = "e.uid BETWEEN ? AND ?"
 _LIST = "e.uid IN (SELECT value FROM json_each(?))"
@@ -153,7 +159,7 @@ def _entries_sql(columns: tuple[Column, ...], condition: str) -> str:
     """Joins only what a column needs: flags and sizes come from the slim table alone."""
     wanted = ", ".join(_EXPRESSIONS[column][1] for column in columns)
     needed = {_EXPRESSIONS[column][0] for column in columns}
-    if "t" in needed:
+    if needed & {"t", "b"}:
         needed.add("m")
     joins = " ".join(join for alias, join in _JOINS if alias in needed)
     return (
