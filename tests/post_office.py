@@ -242,6 +242,8 @@ class PostOffice:
         self.queue = FakeQueue()
         self.trace = ListTrace()
         self.hints = FakeHints()
+        self.sends_elsewhere = False
+        self.wakes = 0
         self.connections = FakeConnections()
         self.accounts = Accounts(
             self.directory,  # type: ignore[arg-type]
@@ -262,7 +264,12 @@ class PostOffice:
             self.trace,
             self.limits,
             self.clock,
+            self._wake if self.sends_elsewhere else None,
         )
+
+    def _wake(self) -> None:
+        assert self.queue.messages, "woken before there was anything"
+        self.wakes += 1
 
     def session(self, service: Service, plaintext_login: bool = False) -> SmtpSession:
         services = Services(

@@ -437,3 +437,24 @@ async def _talk(state: State, service: Service, seed: bytes, data: bytes) -> Non
 def test_the_peer_of_the_player_is_far() -> None:
     """The refusals of plain-text logins above rest on it."""
     assert PEER.host == "192.0.2.7"
+
+
+# ---------------------------------------------------------------- elsewhere
+
+
+class Sending(Played):
+    def arrange(self, office: PostOffice) -> None:
+        office.sends_elsewhere = True
+
+
+async def test_what_the_sender_asks_for_goes_along_with_a_forward() -> None:
+    office = await Sending().say(
+        GREETING + "C: MAIL FROM:<a@bar.com> RET=HDRS ENVID=QQ+2B1\nS: 250 2.1.0 Ok\n"
+        "C: RCPT TO:<away@postane.test> NOTIFY=failure,delay ORCPT=rfc822;Away@postane.test\nS: 250 2.1.5 Ok\n"
+        + DATA + "C: Subject: x\nC: .\n" + OK
+    )  # fmt: skip
+    (message,) = office.queue.messages
+    (recipient,) = message.recipients
+    assert (message.ret, message.envid) == ("HDRS", "QQ+2B1")
+    assert (recipient.notify, recipient.orcpt) == ("FAILURE,DELAY", "rfc822;Away@postane.test")
+    assert office.wakes == 1

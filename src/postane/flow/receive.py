@@ -5,13 +5,17 @@ written, and `accept` says of the whole, or by LMTP of each recipient, that it i
 durable, or why not.  What receipt adds (RFC 5321 4.4) becomes the prefix; the
 bytes are kept as they came but for what `flow.header_gate` takes out.
 
-Refused: relaying, senders that the account does not own, recipients who are
-unknown, disabled or full, loops (RFC 5321 6.3), recipients elsewhere.
+Recipients elsewhere go into the queue: at submission any, at the other ports
+those whom an alias of ours leads to, with the sender kept.  What they ask to be
+told (RFC 3461) goes along.
+
+Refused: relaying for strangers, senders that the account does not own, recipients
+who are unknown, disabled or full, loops (RFC 5321 6.3).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from postane.core.address import Address
@@ -20,10 +24,11 @@ from postane.core.dialogue import Endpoint, Secured
 from postane.core.ids import new_id
 from postane.core.limits import Limits
 from postane.core.status import Condition, MailError
-from postane.flow.accounts import Accounts, Identity, Local
+from postane.flow.accounts import Accounts, Destination, Identity, Local, Remote
 from postane.flow.deliver import Filing
 from postane.flow.header_gate import HeaderGate
 from postane.flow.queue import LEASE_SECONDS, HandOver
+from postane.flow.recipients import Recipient, Target, targets_of
 from postane.mime.compose import prefix, received, with_keyword
 from postane.proto.smtp.command import Hello, Mail, Mode
 from postane.store.api import (
@@ -53,21 +58,11 @@ class Origin:
     identity: Identity | None
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """One RCPT that was accepted: `address` as said, and the accounts it leads to."""
-
-    address: Address
-    accounts: tuple[Account, ...]
-
-    @property
-    def text(self) -> str:
-        """The address for people and trace fields; a bare <Postmaster> has no domain and shows none."""
-        return str(self.address) if self.address.domain else self.address.local
-
-
 class Receiver:
-    """What every reception of a worker shares."""
+    """What every reception of a worker shares.
+
+    `wake` tells whoever works off the queue that something is due; without it nothing is sent elsewhere.
+    """
 
     def __init__(
         self,
@@ -81,6 +76,7 @@ class Receiver:
         trace: Trace,
         limits: Limits,
         clock: Clock,
+        wake: Callable[[], None] | None = None,
     ) -> None:
         self.host_name = host_name
         self.accounts = accounts
@@ -92,6 +88,7 @@ class Receiver:
         self.trace = trace
         self.limits = limits
         self.clock = clock
+        self.wake = wake
 
     async def begin(self, origin: Origin, mail: Mail) -> Reception:
         """AUTH_REQUIRED, SENDER_NOT_OWNED.
@@ -127,31 +124,32 @@ class Reception:
 
     # ------------------------------------------------------------ recipients
 
-    async def add_recipient(self, address: Address) -> None:
+    async def add_recipient(self, address: Address, notify: str = "", orcpt: str = "") -> None:
         """UNKNOWN_RECIPIENT, MAILBOX_DISABLED, ACCOUNT_BUSY, RELAY_DENIED, OVER_QUOTA, TOO_MANY_RECIPIENTS."""
         try:
             if len(self._recipients) >= self._receiver.limits.smtp.recipients:
                 raise MailError(Condition.TOO_MANY_RECIPIENTS, "too many recipients; send the others a copy later")
-            accounts = await self._resolve(address)
-            for account in accounts:
-                await self._check_quota(account, address)
+            ends = await self._resolve(address)
+            for end in ends:
+                if isinstance(end, Local):
+                    await self._check_quota(end.account, address)
         except MailError as failure:
             self._note_refused(failure, to=str(address))
             raise
-        self._recipients.append(Recipient(address, accounts))
+        self._recipients.append(Recipient(address, ends, notify, orcpt))
 
-    async def _resolve(self, address: Address) -> tuple[Account, ...]:
+    async def _resolve(self, address: Address) -> tuple[Destination, ...]:
         ends = await self._receiver.accounts.resolve(address)
-        accounts = tuple(end.account for end in ends if isinstance(end, Local))
-        if len(accounts) == len(ends):
-            return accounts
-        if await self._receiver.accounts.is_local(address.domain):
-            text = f"<{address}> leads to an address on another server, and sending elsewhere is not built yet"
-        elif self._origin.mode is Mode.SUBMISSION:
-            text = f"<{address}> is on another server, and sending elsewhere is not built yet"
-        else:
+        if all(isinstance(end, Local) for end in ends):
+            return ends
+        is_ours = await self._receiver.accounts.is_local(address.domain)
+        if not is_ours and self._origin.mode is not Mode.SUBMISSION:
             text = f"{address.domain} is no domain of this server, and it relays for nobody"
-        raise MailError(Condition.RELAY_DENIED, text)
+            raise MailError(Condition.RELAY_DENIED, text)
+        if self._receiver.wake is None:
+            where = "leads to an address on another server" if is_ours else "is on another server"
+            raise MailError(Condition.RELAY_DENIED, f"<{address}> {where}, and this one sends nothing there")
+        return ends
 
     async def _check_quota(self, account: Account, address: Address) -> None:
         if not account.quota_bytes and not account.quota_messages:
@@ -203,7 +201,8 @@ class Reception:
 
         `flaw` is what the engine found wrong with the bytes.
         """
-        answers = self._recipients if self._origin.mode is Mode.LMTP else [self._everyone()]
+        everyone = tuple(self._recipients)
+        answers = [(one,) for one in everyone] if self._origin.mode is Mode.LMTP else [everyone]
         try:
             staged, facts = await self._complete(flaw)
         except MailError as failure:
@@ -212,13 +211,8 @@ class Reception:
             for _ in answers:
                 yield failure
             return
-        for recipient in answers:
-            yield await self._deliver(recipient, staged, facts)
-
-    def _everyone(self) -> Recipient:
-        """By SMTP the recipients are accepted together; each account gets one copy."""
-        accounts = {account.ref.id: account for recipient in self._recipients for account in recipient.accounts}
-        return Recipient(self._recipients[0].address, tuple(accounts.values()))
+        for recipients in answers:
+            yield await self._deliver(recipients, staged, facts)
 
     async def _complete(self, flaw: MailError | None) -> tuple[Staged, Facts]:
         failure = flaw or self.failure
@@ -235,24 +229,36 @@ class Reception:
         )
         return self._staged, await self._receiver.filing.scan(self._staged)
 
-    async def _deliver(self, recipient: Recipient, staged: Staged, facts: Facts) -> MailError | None:
+    async def _deliver(self, recipients: Sequence[Recipient], staged: Staged, facts: Facts) -> MailError | None:
         try:
-            for account in recipient.accounts:
-                if account.address in self._gate.delivered_to:
-                    text = f"the message has been delivered to <{account.address}> before: it is in a loop"
-                    raise MailError(Condition.MAIL_LOOP, text)
-            if len(recipient.accounts) == 1:
-                await self._file(recipient, staged, facts)
+            self._refuse_loops(recipients)
+            targets = targets_of(recipients)
+            (first, *others) = targets
+            if isinstance(first.end, Local) and not others and not self._waits(first):
+                await self._file(first.end.account, first.recipient, staged, facts)
             else:
-                await self._enqueue(recipient, staged, facts)
+                await self._enqueue(recipients, targets, staged, facts)
         except MailError as failure:
-            self._note_refused(failure, to=recipient.text)
+            self._note_refused(failure, to=recipients[0].text)
             return failure
         return None
 
-    async def _file(self, recipient: Recipient, staged: Staged, facts: Facts) -> None:
+    def _refuse_loops(self, recipients: Sequence[Recipient]) -> None:
+        for recipient in recipients:
+            been = {end.account.address for end in recipient.ends if isinstance(end, Local)}
+            if recipient.is_forwarded:
+                been.add(recipient.address.key)
+            for address in been & self._gate.delivered_to:
+                text = f"the message has been delivered to <{address}> before: it is in a loop"
+                raise MailError(Condition.MAIL_LOOP, text)
+
+    def _waits(self, target: Target) -> bool:
+        """It is for whoever works off the queue: to be sent elsewhere, or to be told of (RFC 3461 5.2.3)."""
+        wants_to_hear = self._receiver.wake is not None and "SUCCESS" in target.notify.split(",")
+        return wants_to_hear or isinstance(target.end, Remote)
+
+    async def _file(self, account: Account, recipient: Recipient, staged: Staged, facts: Facts) -> None:
         """Straight into the one mailbox."""
-        (account,) = recipient.accounts
         filed = await self._receiver.filing.file(
             account.ref,
             Role.INBOX,
@@ -263,34 +269,58 @@ class Reception:
         )
         self._note("filed", account.ref.id, to=account.address, email_id=filed.email_id)
 
-    async def _enqueue(self, recipient: Recipient, staged: Staged, facts: Facts) -> None:
+    async def _enqueue(
+        self, recipients: Sequence[Recipient], targets: Sequence[Target], staged: Staged, facts: Facts
+    ) -> None:
         """One transaction for all, then the hand-over at once: a crash in between neither loses nor doubles.
 
         From the commit on the message is the queue's, so what a hand-over could not do now is no refusal.
         """
+        now = int(self._receiver.clock.now())
         leased = await self._receiver.queue.enqueue(
             NewMessage(
                 trace_id=self.trace_id,
                 sender=self._sender,
-                prefix=self._prefix(),
+                prefix=self._queued_prefix(recipients),
                 staged=staged,
                 recipients=tuple(
-                    NewRecipient(account.address, recipient.text, new_id()) for account in recipient.accounts
+                    NewRecipient(
+                        address=target.address,
+                        original=target.recipient.text,
+                        delivery_id=new_id(),
+                        notify=target.notify,
+                        orcpt=target.recipient.orcpt,
+                        due=now if self._waits(target) else None,
+                    )
+                    for target in targets
                 ),
-                arrived_at=int(self._receiver.clock.now()),
+                arrived_at=now,
                 utf8=self._mail.utf8,
                 body=self._mail.body.value,
+                envid=self._mail.envid,
+                ret=self._mail.ret,
             ),
             LEASE_SECONDS,
         )
-        self._note("queued", recipients=str(len(recipient.accounts)))
-        await self._receiver.hand_over.deliver(leased, staged, facts)
+        self._note("queued", recipients=str(len(targets)))
+        if self._receiver.wake and len(leased.recipients) < len(targets):
+            self._receiver.wake()
+        if leased.recipients:
+            await self._receiver.hand_over.deliver(leased, staged, facts)
 
     # ------------------------------------------------------------ what receipt adds
 
     @property
     def _sender(self) -> str:
         return str(self._mail.sender) if self._mail.sender else ""
+
+    def _queued_prefix(self, recipients: Sequence[Recipient]) -> bytes:
+        """A lone forwarded recipient is named, so that a loop is seen; several would learn of each other by it."""
+        if len(recipients) > 1:
+            return self._prefix()
+        (only,) = recipients
+        mark = (("Delivered-To", only.address.key),) if only.is_forwarded else ()
+        return self._prefix(*mark, for_=only.text)
 
     def _prefix(self, *delivered_to: tuple[str, str], for_: str | None = None) -> bytes:
         """RFC 5321 4.4: Return-Path first, the newest Received before all others."""

@@ -126,7 +126,7 @@ class SmtpSession:
                 await self._current.write(event.data)
                 return ()
             case Rcpt():
-                await self._current.add_recipient(event.recipient)
+                await self._current.add_recipient(event.recipient, event.notify, event.orcpt)
                 return (_RECIPIENT_OK,)
             case Mail():
                 return (await self._mail(event),)
