@@ -10,15 +10,17 @@ from __future__ import annotations
 import imaplib
 import mailbox
 import os
+import re
 import shutil
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from serving import Server
+from serving import PROGRAM, Server
 
 BODY = "Merhaba dünya.\r\n.dot at the start\r\n..two dots\r\n\r\nFrom the first column\r\n"
 
@@ -328,27 +330,88 @@ def test_fetchmail(server: Server, tmp_path: Path, imap: imaplib.IMAP4_SSL, prot
 # ---------------------------------------------------------------- another host, with only the card
 
 
+HERE, THERE = "10.213.77.1", "10.213.77.2"
+
+
 @pytest.fixture
-def elsewhere(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
-    """A network namespace with its own address; gives (its name, our address as seen from there)."""
+def hosts() -> Iterator[tuple[str, str]]:
+    """Two network namespaces joined by a wire, HERE for the server and THERE for the client; gives their names."""
     ip = need("ip", "iproute2")
-    name, ours, theirs = f"pn{os.getpid()}", "10.213.77.1", "10.213.77.2"
+    server, client = f"pn{os.getpid()}s", f"pn{os.getpid()}c"
 
-    def do(*words: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run([ip, *words], capture_output=True)
+    def do(*words: str) -> int:
+        return subprocess.run([ip, *words], capture_output=True).returncode
 
-    if do("netns", "add", name).returncode:
+    if do("netns", "add", server):
         pytest.skip("a network namespace can't be made here: run as root")
     try:
         for words in (
-            ("link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b", "netns", name),
-            ("addr", "add", f"{ours}/30", "dev", f"{name}a"),
-            ("link", "set", f"{name}a", "up"),
-            ("-n", name, "addr", "add", f"{theirs}/30", "dev", f"{name}b"),
-            ("-n", name, "link", "set", f"{name}b", "up"),
+            ("netns", "add", client),
+            ("-n", server, "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", client),
+            ("-n", server, "addr", "add", f"{HERE}/30", "dev", "wire"),
+            ("-n", client, "addr", "add", f"{THERE}/30", "dev", "wire"),
+            *(("-n", ns, "link", "set", link, "up") for ns in (server, client) for link in ("lo", "wire")),
         ):
-            assert do(*words).returncode == 0, words
-        yield name, ours
+            assert do(*words) == 0, words
+        yield server, client
     finally:
-        do("link", "del", f"{name}a")
-        do("netns", "del", name)
+        do("netns", "del", server)
+        do("netns", "del", client)
+
+
+@pytest.fixture
+def card(hosts: tuple[str, str], tmp_path: Path) -> Iterator[str]:
+    """What the server prints at its first start on a host of its own, where it may bind the standard ports."""
+    said = tmp_path / "said"
+    program = [str(PROGRAM), "serve", "--data", str(tmp_path / "data"), "--ready-file", str(tmp_path / "ready")]
+    with said.open("wb") as output:
+        process = subprocess.Popen(["ip", "netns", "exec", hosts[0], *program], stdout=output, stderr=output)
+    try:
+        while not (tmp_path / "ready").exists() or "Ctrl-C" not in said.read_text():
+            assert process.poll() is None, said.read_text()
+            time.sleep(0.02)
+        yield said.read_text()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_from_another_host_with_only_the_card(hosts: tuple[str, str], card: str, tmp_path: Path) -> None:
+    """The certificate is believed by the fingerprint on the card, as a person would, and then verified."""
+    curl, openssl = need("curl", "curl"), need("openssl", "openssl")
+
+    def written(pattern: str) -> str:
+        found = re.search(pattern, card)
+        assert found, card
+        return found[1]
+
+    def there(*command: str, data: bytes = b"") -> str:
+        return run("ip", "netns", "exec", hosts[1], *command, data=data)
+
+    host, user, password = written(r"Server +(\S+)"), written(r"User name +(\S+)"), written(r"Password +(\S+)")
+    imaps, smtps = written(r"IMAP .*port (\d+), SSL/TLS"), written(r"SMTP .*port (\d+), SSL/TLS")
+    fingerprint = "".join(re.findall(r"(?:[0-9A-F]{2}:){15}[0-9A-F]{2}:?", card))
+    shown = there(openssl, "s_client", "-connect", f"{host}:{imaps}")
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_text(shown[shown.index("-----BEGIN") : shown.index("-----END CERTIFICATE-----") + 25] + "\n")
+    assert fingerprint in run(openssl, "x509", "-noout", "-fingerprint", "-sha256", "-in", str(certificate))
+    mail = tmp_path / "mail.eml"
+    mail.write_text(f"From: {user}\r\nTo: {user}\r\nSubject: from there\r\n\r\nhello\r\n")
+    login = [curl, "--silent", "--show-error", "--cacert", str(certificate), "--user", f"{user}:{password}"]
+
+    there(*login, f"smtps://{host}:{smtps}", "--mail-from", user, "--mail-rcpt", user, "--upload-file", str(mail))
+
+    assert HERE == host
+    assert "993" == imaps
+    assert "Subject: from there" in there(*login, f"imaps://{host}:{imaps}/INBOX;MAILINDEX=1")
+
+
+def test_login_before_tls_from_another_host_is_refused_in_words(hosts: tuple[str, str], card: str) -> None:
+    """curl would log in without TLS if it were let; the refusal names what to choose."""
+    script = b"A LOGIN demo@demo.test x\r\nB CAPABILITY\r\nC LOGOUT\r\n"
+    said = run("ip", "netns", "exec", hosts[1], need("curl", "curl"), "--silent", f"telnet://{HERE}:143", data=script)
+
+    assert "LOGINDISABLED" in said
+    assert "A NO [PRIVACYREQUIRED]" in said
+    assert "port 993" in said
+    assert "STARTTLS" in said
