@@ -84,12 +84,14 @@ class Conversation:
     # ------------------------------------------------------------ hearing and saying
 
     async def answer(self) -> ServerReply:
-        """The next reply; raises `Lost`."""
+        """The next reply; raises `Lost`, also for 421, which is no answer but the end (RFC 5321 3.8)."""
         deadline = self._clock.monotonic() + self.engine.timeout
         while (reply := self.engine.next_reply()) is None:
             await self._exchange(deadline)
         if isinstance(reply, Broken):
-            raise self._lost(reply)
+            raise Lost(self.verdict("4.4.2", reply.reason), is_in_doubt=reply.is_in_doubt)
+        if reply.code == 421:
+            raise Lost(self.said(reply))
         return reply
 
     async def push(self) -> None:
@@ -123,13 +125,6 @@ class Conversation:
         if self._clock.monotonic() >= self._end:
             is_in_doubt = self.engine.awaiting is Step.END
             raise Lost(self.verdict("4.4.2", "the server took too long over it all"), is_in_doubt=is_in_doubt)
-
-    def _lost(self, broken: Broken) -> Lost:
-        if broken.reply is not None and broken.reply.code == 421:
-            verdict = self.said(broken.reply)
-        else:
-            verdict = self.verdict("4.4.2", broken.reason)
-        return Lost(verdict, is_in_doubt=broken.is_in_doubt)
 
     # ------------------------------------------------------------ words
 

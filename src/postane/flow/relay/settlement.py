@@ -56,7 +56,8 @@ class Settlement:
         MailError where the queue cannot be told: its leases run out then, and everyone is tried again.
         """
         pairs = list(zip(leased.recipients, verdicts, strict=True))
-        decided = [self._decide(leased.message, recipient, verdict) for recipient, verdict in pairs]
+        chance = self._dice.random()  # one for all: who was tried together is tried together again
+        decided = [self._decide(leased.message, *pair, chance) for pair in pairs]
         results = [result for result, _ in decided]
         reports = [report for _, report in decided if report is not None]
         notices: Sequence[NewMessage] = ()
@@ -65,7 +66,7 @@ class Settlement:
                 notices = await self._bounces.notices(leased.message, reports)
         except Exception as error:
             self._log_failure(leased.message, error)
-            results = [self._without_notice(leased.message, *each) for each in zip(pairs, results, strict=True)]
+            results = [self._without_notice(*each, chance) for each in zip(pairs, results, strict=True)]
         try:
             await self._queue.finish(leased, results, notices)
         finally:
@@ -78,7 +79,7 @@ class Settlement:
     # ------------------------------------------------------------ deciding
 
     def _decide(
-        self, message: QueuedMessage, recipient: QueuedRecipient, verdict: Verdict
+        self, message: QueuedMessage, recipient: QueuedRecipient, verdict: Verdict, chance: float
     ) -> tuple[RecipientResult, Report | None]:
         match verdict.fate:
             case Fate.DELIVERED:
@@ -89,13 +90,13 @@ class Settlement:
             case Fate.REFUSED:
                 return _given_up(recipient, verdict)
             case Fate.DEFERRED:
-                return self._defer(message, recipient, verdict)
+                return self._defer(message, recipient, verdict, chance)
 
     def _defer(
-        self, message: QueuedMessage, recipient: QueuedRecipient, verdict: Verdict
+        self, message: QueuedMessage, recipient: QueuedRecipient, verdict: Verdict, chance: float
     ) -> tuple[RecipientResult, Report | None]:
         now = int(self._clock.now())
-        later = self._schedule.next_attempt(message, recipient.attempts, now, self._dice.random())
+        later = self._schedule.next_attempt(message, recipient.attempts, now, chance)
         if later is None:
             return _given_up(recipient, verdict)
         is_noticed = not recipient.noticed and self._schedule.is_late(message, now)
@@ -106,11 +107,11 @@ class Settlement:
         return result, Report(recipient, End.DELAYED, verdict, until) if is_noticed else None
 
     def _without_notice(
-        self, message: QueuedMessage, pair: tuple[QueuedRecipient, Verdict], result: RecipientResult
+        self, pair: tuple[QueuedRecipient, Verdict], result: RecipientResult, chance: float
     ) -> RecipientResult:
         recipient, verdict = pair
         if result.outcome is Outcome.FAILED:
-            later = int(self._clock.now()) + self._schedule.wait(recipient.attempts, self._dice.random())
+            later = int(self._clock.now()) + self._schedule.wait(recipient.attempts, chance)
             return RecipientResult(recipient.id, Outcome.RETRY, verdict.words, later, verdict.code, verdict.host)
         return replace(result, noticed=False)
 
