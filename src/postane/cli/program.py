@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from postane.cli import account, alias, domain, mailbox, proof, settings
+from postane.cli import account, alias, domain, mailbox, proof, queue, settings
 from postane.cli.options import Config, Data, place
 from postane.cli.output import complain
 from postane.core.status import Condition, MailError
@@ -55,7 +55,7 @@ program.add_typer(domain.program, name="domain")
 program.add_typer(account.program, name="account")
 program.add_typer(alias.program, name="alias")
 program.add_typer(mailbox.program, name="mailbox")
-program.add_typer(proof.queue_program, name="queue")
+program.add_typer(queue.program, name="queue")
 program.command()(proof.check)
 program.command()(proof.trace)
 

@@ -1,4 +1,4 @@
-"""`postane check`, `trace` and `queue`: whether all is well, and where a message went."""
+"""`postane check` and `trace`: whether all is well, and where a message went."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import typer
 
 from postane.cli.options import Config, Data, Json, enter
 from postane.problem import Problem
-
-queue_program = typer.Typer(no_args_is_help=True, help="Messages on their way.")
 
 
 def check(
@@ -86,39 +84,6 @@ def trace(
     for one in events:
         facts = "  ".join(f"{name}={value}" for name, value in one.facts.items() if value)
         door.output.line({}, f"{_time(one.at)}  {one.what:<16} {facts}")
-
-
-@queue_program.command("list")
-def queue_list(data: Data = None, config: Config = None, as_json: Json = False) -> None:
-    """Show what is on its way, a line a recipient."""
-    from postane.app import Stores
-
-    door = enter(data, config, as_json)
-
-    async def work(stores: Stores) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
-        after = 0
-        while leased := await stores.queue.messages(after):
-            for one in leased:
-                rows += [
-                    {
-                        "id": one.message.trace_id,
-                        "sender": one.message.sender,
-                        "recipient": recipient.address,
-                        "state": recipient.state,
-                        "attempts": recipient.attempts,
-                        "next_attempt": recipient.next_attempt,
-                        "last_error": recipient.last_error,
-                        "size": one.message.size,
-                        "arrived_at": one.message.arrived_at,
-                    }
-                    for recipient in one.recipients
-                ]
-            after = leased[-1].message.id
-        return rows
-
-    columns = ("id", "sender", "recipient", "state", "attempts", "last_error")
-    door.output.table(door.run(work), columns, "The queue is empty.")
 
 
 def _time(at: float) -> str:
