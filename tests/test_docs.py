@@ -7,11 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import standards  # noqa: E402
+
+from postane.cli.program import program  # noqa: E402
+from postane.config.load import dotted, flatten, toml_value  # noqa: E402
+from postane.config.settings import Settings  # noqa: E402
 
 
 def test_table_is_made_from_the_data() -> None:
@@ -37,3 +42,58 @@ def test_every_standard_that_the_code_cites_is_listed() -> None:
             cited.setdefault(int(number), path.name)
 
     assert {} == {number: where for number, where in cited.items() if number not in listed}
+
+
+# ---------------------------------------------------------------- settings and commands
+
+
+def headings(document: str) -> list[tuple[str, str]]:
+    """(what a second-level heading names, the text below it) for each name between backquotes."""
+    sections = re.split(r"^## ", (ROOT / "docs" / document).read_text("utf-8"), flags=re.MULTILINE)[1:]
+    parted = (section.partition("\n") for section in sections)
+    return [(name, text) for heading, _, text in parted for name in re.findall(r"`([^`]+)`", heading)]
+
+
+def test_each_setting_is_told_with_its_default() -> None:
+    told = {
+        f"{section}.{name}": default
+        for section, text in headings("configuration.md")
+        if not section.startswith("domains")  # a table for whatever name has no default of its own
+        for name, default in re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| \S", text, re.MULTILINE)
+    }
+
+    assert told == {dotted(setting): toml_value(value) for setting, value in flatten(Settings())}
+
+
+def commands() -> dict[str, set[str]]:
+    """Each command, such as `account add`, with its own options."""
+    found: dict[str, set[str]] = {}
+
+    def walk(command: object, name: str) -> None:
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            found[name] = {word for one in command.params for word in one.opts if word.startswith("--")}  # type: ignore[attr-defined]
+            return
+        for verb, below in inner.items():
+            walk(below, f"{name} {verb}".strip())
+
+    walk(get_command(program), "")
+    return found
+
+
+COMMANDS = commands()
+EVERYWHERE = {"--data", "--config", "--json"}
+
+
+def test_the_commands_told_are_those_there_are() -> None:
+    assert "account add" in COMMANDS
+    assert sorted(name for name, _ in headings("commands.md")) == sorted(f"postane {name}" for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_is_told_with_an_example_and_its_options(name: str) -> None:
+    text = dict(headings("commands.md"))[f"postane {name}"]
+
+    assert f"\npostane {name}" in text, "an example in a block of its own"
+    assert COMMANDS[name] - EVERYWHERE <= set(re.findall(r"--[a-z-]+", text))
+    assert set(re.findall(r"--[a-z-]+", text)) <= COMMANDS[name] | EVERYWHERE

@@ -71,9 +71,11 @@ async def test_a_failure_goes_back_to_the_sender_by_the_same_queue() -> None:
         "Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n", "Final-Log-Id: traced\r\n",
     ):  # fmt: skip
         assert said in text(notice)
-    assert office.trace.events[-1].what == "told-failed"
-    assert office.trace.events[-1].trace_id == "traced"
-    assert office.trace.events[-1].facts == {"to": "ayse@postane.test", "notice": notice.trace_id}
+    of_message, of_notice = office.trace.events
+    assert (of_message.what, of_message.trace_id) == ("told-failed", "traced")
+    assert of_message.facts == {"to": "ayse@postane.test", "notice": notice.trace_id}
+    assert (of_notice.what, of_notice.trace_id) == ("report", notice.trace_id)
+    assert of_notice.facts == {"to": "ayse@postane.test", "about": "traced"}
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ async def test_a_bounce_is_never_bounced_but_told_to_the_postmaster_once() -> No
     assert [each.address for each in notice.recipients] == ["ayse@postane.test"]
     assert notice.sender == ""
     assert "This is for the postmaster." in text(notice)
-    assert office.trace.events[-1].what == "told-postmaster"
+    assert office.trace.story == ["told-postmaster", "report"]
 
     (recipient,) = notice.recipients
     again = replace(RECIPIENT, address=recipient.address, notify=recipient.notify)
@@ -178,6 +180,20 @@ async def test_a_report_without_its_message_is_better_than_none() -> None:
     (notice,) = await told(office, message, Report(RECIPIENT, End.FAILED, REFUSED))
     assert last_part(notice).get_payload().strip() == PREFIX.decode().strip()
     assert "In-Reply-To" not in text(notice)
+
+
+async def test_bytes_that_cannot_be_read_do_not_keep_the_report() -> None:
+    class Unreadable(FakeStaged):
+        def view(self) -> bytes:
+            raise FileNotFoundError("the blob is gone")
+
+    office = PostOffice()
+    message = await queued(office, ret="FULL")
+    unreadable = Unreadable(b"", office.staging)
+    office.queue.messages[0] = replace(office.queue.messages[0], staged=unreadable)
+    (notice,) = await told(office, message, Report(RECIPIENT, End.FAILED, REFUSED))
+    assert "Action: failed" in text(notice)
+    assert not unreadable.is_open
 
 
 async def test_a_full_disk_leaves_nothing_behind() -> None:

@@ -27,7 +27,7 @@ SIZE = LIMITS.header_bytes
 def in_time() -> Iterator[None]:
     started = time.process_time()
     yield
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 5  # a quadratic one takes minutes
 
 
 def nested_multiparts(depth: int, line_end: bytes) -> bytes:

@@ -6,8 +6,6 @@ import asyncio
 import socket
 from collections import Counter
 
-import pytest
-
 from postane.net import hints as module
 from postane.net.hints import DatagramHints, tell
 
@@ -133,11 +131,13 @@ async def test_the_heartbeat_calls_everyone_once_a_round(tmp_path, monkeypatch):
         assert all(watcher.calls["changed"] and watcher.calls["revoked"] for watcher in watchers)
 
 
-async def test_a_dead_processs_socket_is_removed_and_hurts_nobody(tmp_path):
+async def test_a_dead_processs_socket_is_removed_and_hurts_nobody(tmp_path, monkeypatch):
     async with Processes(tmp_path) as (one, two):
         dead = tmp_path / "worker-5.0123456789abcdef.hints"
         left = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        left.bind(str(dead)) if len(str(dead)) < 100 else pytest.skip("the temporary folder's path is too long")
+        with monkeypatch.context() as here:
+            here.chdir(tmp_path)  # a socket's path has 107 octets at most
+            left.bind(dead.name)
         left.close()
         watcher = Watcher(two, 7)
         one.changed(7, 1)

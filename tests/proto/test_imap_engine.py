@@ -187,7 +187,7 @@ def test_hostile_input_takes_linear_time_and_is_answered(hostile: bytes) -> None
         for answer in parrot.answers(event):
             engine.send(answer)
 
-    assert time.process_time() - began < 2.5  # some of these would take minutes if anything were quadratic
+    assert time.process_time() - began < 10  # some of these would take minutes if anything were quadratic
     assert parrot.heard
     assert engine.take_output()
 

@@ -223,7 +223,7 @@ def test_nesting_and_breadth_take_linear_time_and_no_stack() -> None:
         short = response.body(whole)
         assert short.count(b"(") == short.count(b")") >= 10_000
         assert response.body(whole) == short
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize("nonsense", [b"", b"NIL", b"(", b"()", b'("TEXT")', b'(("TEXT" "PLAIN"', b'("TEXT" "PLAIN" {'])

@@ -48,7 +48,7 @@ def test_forty_thousand_offers_are_read_at_once():
     offered = read_capabilities(("far.test", *["AUTH X"] * 40_000))
 
     assert len(offered.keywords["AUTH"]) == 40_000
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 5
 
 
 def test_everything_is_said_where_everything_is_offered():

@@ -265,4 +265,4 @@ def test_choosing_fields_of_a_hostile_header_takes_linear_time(count: int) -> No
         began = time.process_time()
         select(header)
 
-        assert time.process_time() - began < 0.5
+        assert time.process_time() - began < 5  # a quadratic one takes minutes
