@@ -110,18 +110,21 @@ class Bouncer:
         wants_whole = end is End.FAILED and message.ret.upper() == "FULL"
         report, subject = await self._report(message, _ACTIONS[end], about, wants_whole=wants_whole)
         notice = await self._post(message.sender, report, subject, (NewRecipient(message.sender, message.sender, ""),))
-        self._note(message, f"told-{end.value}", to=message.sender, notice=notice.trace_id)
+        self._note(message, notice, f"told-{end.value}", message.sender)
         return [notice]
 
     async def _double(self, message: QueuedMessage, about: Sequence[Report]) -> list[NewMessage]:
         addresses = await self._postmasters()
         if not addresses:
-            self._note(message, "nobody-to-tell", recipients=str(len(about)))
+            event = TraceEvent(
+                self._clock.now(), message.trace_id, "nobody-to-tell", 0, {"recipients": str(len(about))}
+            )
+            self._trace.note(event)
             return []
         report, subject = await self._report(message, Action.FAILED, about, wants_whole=False, is_double=True)
         recipients = tuple(NewRecipient(address, "postmaster", "", notify="NEVER") for address in addresses)
         notice = await self._post(f"postmaster@{self._host_name}", report, subject, recipients)
-        self._note(message, "told-postmaster", to=" ".join(addresses), notice=notice.trace_id)
+        self._note(message, notice, "told-postmaster", " ".join(addresses))
         return [notice]
 
     async def _postmasters(self) -> tuple[str, ...]:
@@ -168,14 +171,15 @@ class Bouncer:
         """What we added alone where the rest cannot be read: the report matters more."""
         # BINARYMIME does not fit into message/rfc822 (RFC 3030 3).
         wants_whole = wants_whole and message.body != "BINARYMIME"
+        nothing = returned(b"", prefix=message.prefix, wants_whole=False, utf8=message.utf8)
         try:
             staged = await self._queue.staged(message)
         except MailError:
-            return returned(b"", prefix=message.prefix, wants_whole=False, utf8=message.utf8)
+            return nothing
         try:
             return returned(staged.view(), prefix=message.prefix, wants_whole=wants_whole, utf8=message.utf8)
-        except OSError:
-            return returned(b"", prefix=message.prefix, wants_whole=False, utf8=message.utf8)
+        except (MailError, OSError):
+            return nothing
         finally:
             await staged.close()
 
@@ -211,8 +215,11 @@ class Bouncer:
             await writer.abort()
             raise
 
-    def _note(self, message: QueuedMessage, what: str, **facts: str) -> None:
-        self._trace.note(TraceEvent(self._clock.now(), message.trace_id, what, 0, facts))
+    def _note(self, message: QueuedMessage, notice: NewMessage, what: str, to: str) -> None:
+        """In the story of both: each leads to the other."""
+        now = self._clock.now()
+        self._trace.note(TraceEvent(now, message.trace_id, what, 0, {"to": to, "notice": notice.trace_id}))
+        self._trace.note(TraceEvent(now, notice.trace_id, "report", 0, {"to": to, "about": message.trace_id}))
 
 
 def is_wanted(message: QueuedMessage, report: Report) -> bool:
