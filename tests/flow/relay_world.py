@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -167,6 +168,7 @@ class World:
 
     async def sleep(self, seconds: float) -> None:
         self.clock.turn(seconds)
+        await asyncio.sleep(0)
 
     @property
     def now(self) -> int:
