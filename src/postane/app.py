@@ -25,6 +25,7 @@ from postane.flow.passwords import Passwords
 from postane.flow.provision import Provision
 from postane.flow.queue import HandOver
 from postane.flow.receive import Receiver
+from postane.flow.retention import Janitor, RetentionPolicy
 from postane.proto.imap.server import ImapEngine
 from postane.proto.pop3 import Pop3Engine
 from postane.proto.smtp.server import SmtpEngine
@@ -100,6 +101,10 @@ def bring_in(stores: Stores, limits: Limits) -> BringIn:
 def hand_over(stores: Stores, accounts: Accounts, limits: Limits, log: Log) -> HandOver:
     filing = Filing(stores.mail, limits.mime)
     return HandOver(stores.queue, accounts, filing, stores.trace, stores.clock, log)
+
+
+def janitor(stores: Stores, policy: RetentionPolicy, log: Log) -> Janitor:
+    return Janitor(stores.directory, stores.mail, stores.queue, stores.trace, policy, stores.clock, log)
 
 
 class Desk:

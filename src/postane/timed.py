@@ -1,7 +1,7 @@
 """The timed process: what is due by the clock rather than by a client.
 
-Queued recipients whose hand-over a dead worker left, marked mail whose time has
-come, files nobody names, old traces, and a certificate for new domains.  A job
+Queued recipients whose hand-over a dead worker left, the janitor's round
+(`flow.retention`), and a certificate for new domains.  A job
 that fails is logged and tried again at its next turn; it never stops the others.
 """
 
@@ -12,24 +12,21 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from postane.app import Stores, hand_over, open_stores
+from postane.app import Stores, hand_over, janitor, open_stores
 from postane.config.settings import Settings
 from postane.control import CertificateChanged, Ready, Reload, encode
 from postane.core.log import Log
 from postane.flow.accounts import Accounts, LoginPolicy
 from postane.flow.passwords import Passwords
+from postane.flow.retention import RetentionPolicy
 from postane.logs import make_log
 from postane.net.hints import DatagramHints
 from postane.prepare import have_certificate
 from postane.reach import certificate_files
-from postane.store.api import Purge
 from postane.supervisor import Assignment
 from postane.worker import flush_trace, obey, run_loop
 
 HOUR = 3600.0
-DAY = 86_400
-TRACE_DAYS = 30
-PURGE_SLICE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +88,7 @@ class _Timed:
         return (
             Job("certificate", 1.0, 0.0, self._cover_new_domains),
             Job("queue", 10.0, 0.0, self._deliver_due),
-            Job("purge", HOUR, 60.0, self._purge),
-            Job("sweep", 6 * HOUR, 120.0, self._sweep),
-            Job("trace", HOUR, 60.0, self._prune_trace),
+            Job("retention", 6 * HOUR, 60.0, self._tidy_up),
         )
 
     async def _repeat(self, job: Job) -> None:
@@ -127,19 +122,6 @@ class _Timed:
     async def _deliver_due(self) -> None:
         await self._hand_over.run_due()
 
-    async def _purge(self) -> None:
-        """STORE.md rule 4: what was marked is removed when the settings say, in small commits."""
-        before = int(self._stores.clock.now()) - self._settings.server.undelete_days * DAY
-        async for account in self._stores.directory.accounts():
-            purged = PURGE_SLICE
-            while purged >= PURGE_SLICE:
-                purged = (await self._stores.mail.write(account.ref, Purge(before, PURGE_SLICE))).messages
-
-    async def _sweep(self) -> None:
-        await self._stores.mail.sweep_incoming()
-        await self._stores.queue.sweep()
-        async for account in self._stores.directory.accounts():
-            await self._stores.mail.sweep(account.ref)
-
-    async def _prune_trace(self) -> None:
-        await self._stores.trace.prune(TRACE_DAYS)
+    async def _tidy_up(self) -> None:
+        policy = RetentionPolicy(undelete=self._settings.server.undelete_days)
+        await janitor(self._stores, policy, self._log).run()
