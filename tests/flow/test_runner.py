@@ -17,8 +17,9 @@ from scripted_net import Do, FakeServer
 
 from postane.core.limits import RelayLimits
 from postane.core.status import Condition, MailError
+from postane.flow.queue import LEASE_SECONDS
 from postane.flow.relay.ports import End
-from postane.flow.relay.runner import LEASE_SECONDS, RENEW_EVERY, QueueRunner
+from postane.flow.relay.runner import RENEW_EVERY, QueueRunner
 from postane.flow.schedule import Schedule
 from postane.store.api import EVERYTHING, QueueFilter
 

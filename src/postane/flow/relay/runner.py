@@ -18,14 +18,13 @@ from postane.core.limits import RelayLimits
 from postane.core.log import Log
 from postane.core.status import Condition, MailError
 from postane.flow.accounts import Accounts
-from postane.flow.queue import HandOver
+from postane.flow.queue import LEASE_SECONDS, HandOver
 from postane.flow.relay.relay import Relay
 from postane.flow.relay.route import Route
 from postane.flow.relay.settlement import Settlement
 from postane.flow.relay.verdict import Verdict, failed
 from postane.store.api import Leased, QueuedRecipient, QueueStore
 
-LEASE_SECONDS = 300
 RENEW_EVERY = 100.0
 HOUSEKEEPING = 1.0
 LONGEST_SLEEP = 30.0
