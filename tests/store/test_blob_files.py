@@ -321,7 +321,7 @@ async def test_lost_and_altered_bytes_are_found_and_nothing_is_removed(tmp_path:
             altered.write_bytes(b"z" * LARGE)
             short.write_bytes(b"")
             lost.unlink()
-            await damage(w, "UPDATE body SET bytes = x'00'")
+            await damage(w, "UPDATE blob SET bytes = x'00' WHERE place = ''")
 
             found = sorted(finding.partition("): ")[2] or finding for finding in await w.findings(repair=True))
 

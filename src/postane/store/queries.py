@@ -138,17 +138,13 @@ _EXPRESSIONS = {
     Column.CC: ("m", "m.cc_folded"),
     Column.PREVIEW: ("m", "m.preview"),
     Column.NEEDS_UTF8: ("m", "m.needs_utf8"),
-    Column.BODY: ("b", "CASE k.encoding WHEN 'raw' THEN b.bytes END"),
+    Column.BODY: ("b", "CASE b.encoding WHEN 'raw' THEN b.bytes END"),
 }
 _JOINS = (
     ("m", "JOIN message m ON m.id = e.message_id AND m.account_id = e.account_id"),
     ("h", "JOIN header h ON h.message_id = e.message_id AND h.account_id = e.account_id"),
     ("t", "JOIN thread t ON t.id = m.thread_id AND t.account_id = m.account_id"),
-    (
-        "b",
-        "JOIN blob k ON k.id = m.blob_id AND k.account_id = m.account_id "
-        "LEFT JOIN body b ON b.blob_id = k.id AND b.account_id = k.account_id",
-    ),
+    ("b", "JOIN blob b ON b.id = m.blob_id AND b.account_id = m.account_id"),
 )
 _RANGE = "e.uid BETWEEN ? AND ?"
 _LIST = "e.uid IN (SELECT value FROM json_each(?))"

@@ -10,9 +10,10 @@ from __future__ import annotations
 # ---------------------------------------------------------------- the account
 
 BEGIN_WRITE = """
-UPDATE account_state SET modseq = modseq + 1, next_id = next_id + ?, generation = ?
+UPDATE account_state
+SET modseq = modseq + 1, next_id = next_id + ?, messages = messages + ?, bytes = bytes + ?, generation = ?
 WHERE account_id = ? AND generation <= ?
-RETURNING modseq, next_id
+RETURNING modseq, next_id, messages, bytes, quota_messages, quota_bytes
 """
 TAKE_IDS = "UPDATE account_state SET next_id = next_id + ? WHERE account_id = ? RETURNING next_id"
 TAKE_UIDVALIDITY = """
@@ -81,13 +82,15 @@ MOVE_CHILDREN = """
 UPDATE mailbox SET parent_id = ?, changed_modseq = ? WHERE account_id = ? AND parent_id = ? AND deleted_modseq IS NULL
 """
 MOVE_MAILBOX = "UPDATE mailbox SET parent_id = ?, name = ?, changed_modseq = ? WHERE account_id = ? AND id = ?"
-TAKE_UIDS = """
+_TAKE_UIDS = """
 UPDATE mailbox
 SET uidnext = uidnext + ?, messages = messages + ?, unseen = unseen + ?, deleted = deleted + ?, bytes = bytes + ?,
     deleted_bytes = deleted_bytes + ?, counts_modseq = ?, highest_modseq = ?
-WHERE account_id = ? AND id = ? AND deleted_modseq IS NULL AND selectable = 1
-RETURNING uidnext, uidvalidity
+WHERE account_id = ? AND {} AND deleted_modseq IS NULL AND selectable = 1
+RETURNING id, uidnext, uidvalidity
 """
+TAKE_UIDS = _TAKE_UIDS.format("id = ?")
+TAKE_UIDS_OF_ROLE = _TAKE_UIDS.format("role = ? AND role <> ''")
 CLAIM_RECENT = "UPDATE mailbox SET recent_from = uidnext, counts_modseq = ? WHERE account_id = ? AND id = ?"
 SUBSCRIPTIONS = "SELECT name FROM subscription WHERE account_id = ? ORDER BY name"
 SUBSCRIBE = "INSERT INTO subscription (account_id, name) VALUES (?, ?) ON CONFLICT DO NOTHING"
@@ -95,13 +98,10 @@ UNSUBSCRIBE = "DELETE FROM subscription WHERE account_id = ? AND name = ?"
 
 # ---------------------------------------------------------------- messages and bytes
 
-INSERT_BLOB = "INSERT INTO blob (account_id, id, size, sha256, place) VALUES (?, ?, ?, ?, ?)"
-INSERT_BODY = "INSERT INTO body (account_id, blob_id, bytes) VALUES (?, ?, ?)"
+INSERT_BLOB = "INSERT INTO blob (account_id, id, size, sha256, place, bytes) VALUES (?, ?, ?, ?, ?, ?)"
 PLACES = "SELECT place FROM blob WHERE account_id = ? AND place <> ''"
 READ_BLOB = """
-SELECT b.place, b.encoding, b.size, substr(y.bytes, ?, ?)
-FROM blob b LEFT JOIN body y ON y.blob_id = b.id AND y.account_id = b.account_id
-WHERE b.account_id = ? AND b.id = ?
+SELECT place, encoding, size, substr(bytes, ?, ?) FROM blob WHERE account_id = ? AND id = ?
 """
 INSERT_MESSAGE = """
 INSERT INTO message (account_id, id, blob_id, thread_id, email_id, size, internal_date, sent_date, created_modseq,

@@ -63,4 +63,4 @@ SET_BLOB_USES = "UPDATE blob SET uses = ? WHERE account_id = ? AND id = ?"
 BLOBS = """
 SELECT id, size, sha256, place, encoding FROM blob WHERE account_id = ? AND id > ? ORDER BY id LIMIT ?
 """
-BODY = "SELECT bytes FROM body WHERE account_id = ? AND blob_id = ?"
+BODY = "SELECT bytes FROM blob WHERE account_id = ? AND id = ? AND bytes IS NOT NULL"

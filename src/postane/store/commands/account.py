@@ -16,7 +16,7 @@ from postane.core.limits import ImapLimits
 from postane.core.status import Condition, MailError
 from postane.store import sql
 from postane.store.api import AccountRef, SetQuota
-from postane.store.script import Script
+from postane.store.script import Row, Script
 
 T = TypeVar("T")
 
@@ -44,22 +44,24 @@ class Done(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """This write's modseq, and the first of the ids that it asked for."""
+    """This write's modseq, the first of the ids that it asked for, and what the account holds with what it adds."""
 
     modseq: int
     first_id: int
+    usage: Row
 
 
-def begin(account: AccountRef, ids: int = 0) -> Script[Begun]:
-    rows = yield sql.BEGIN_WRITE, (ids, account.generation, account.id, account.generation)
+def begin(account: AccountRef, ids: int = 0, *, messages: int = 0, size: int = 0) -> Script[Begun]:
+    """Counts `messages` of `size` bytes as added; who adds any calls `check_quota`."""
+    rows = yield sql.BEGIN_WRITE, (ids, messages, size, account.generation, account.id, account.generation)
     if not rows:
         raise MailError(
             Condition.ACCOUNT_BUSY,
             "this account cannot be changed now, try again later",
             f"account {account.id}: generation {account.generation} is over, or there is no such account here",
         )
-    modseq, next_id = rows[0]
-    return Begun(modseq, next_id - ids)
+    modseq, next_id, *usage = rows[0]
+    return Begun(modseq, next_id - ids, tuple(usage))
 
 
 def take_ids(account: AccountRef, count: int) -> Script[int]:
@@ -71,7 +73,12 @@ def take_ids(account: AccountRef, count: int) -> Script[int]:
 def charge(account: AccountRef, messages: int, size: int) -> Script[None]:
     """Counts what is added; OVER_QUOTA where that is too much."""
     rows = yield sql.CHARGE, (messages, size, account.id)
-    has_messages, has_bytes, quota_messages, quota_bytes = rows[0]
+    check_quota(rows[0])
+
+
+def check_quota(usage: Row) -> None:
+    """`usage` as sql.CHARGE and sql.BEGIN_WRITE give it; OVER_QUOTA."""
+    has_messages, has_bytes, quota_messages, quota_bytes = usage
     if quota_messages and has_messages > quota_messages:
         raise MailError(Condition.OVER_QUOTA, f"the mailbox is full: it may hold {quota_messages} messages")
     if quota_bytes and has_bytes > quota_bytes:

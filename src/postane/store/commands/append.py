@@ -9,7 +9,7 @@ from postane.core.ids import new_id
 from postane.core.status import Condition, MailError
 from postane.store import sql
 from postane.store.api import AccountRef, Append, Facts, Filed, Role
-from postane.store.commands.account import Begun, Context, Done, begin, charge, learn_keywords
+from postane.store.commands.account import Begun, Context, Done, begin, check_quota, learn_keywords
 from postane.store.commands.counting import Counts
 from postane.store.script import Script
 
@@ -19,14 +19,15 @@ _IDS = 3  # blob, message, thread
 
 
 def append(account: AccountRef, command: Append, context: Context) -> Script[Done[Filed]]:
-    begun = yield from begin(account, _IDS)
+    begun = yield from begin(account, _IDS, messages=1, size=_size(command))
     if command.delivery_id is not None:
         rows = yield sql.DELIVERED, (account.id, command.delivery_id)
         if rows:
+            yield sql.CHARGE, (-1, -_size(command), account.id)
             mailbox, uidvalidity, uid, email_id, modseq = rows[0]
             return Done(Filed(mailbox, uidvalidity, uid, email_id, modseq, repeated=True), begun.modseq)
     filed = yield from _take_place(account, command, begun)
-    yield from charge(account, 1, _size(command))
+    check_quota(begun.usage)
     yield from _insert_message(account, command, context, begun, filed)
     if command.delivery_id is not None:
         yield sql.INSERT_DELIVERED, _delivered_row(account, command.delivery_id, filed, context.now)
@@ -38,34 +39,28 @@ def _size(command: Append) -> int:
 
 
 def _take_place(account: AccountRef, command: Append, begun: Begun) -> Script[Filed]:
-    mailbox = yield from _mailbox_of(account, command.mailbox)
+    """In the mailbox, or in the one with the role, INBOX where none has it."""
     counts = Counts()
     counts.add(int(command.flags), _size(command))
-    rows = yield sql.TAKE_UIDS, (1, *counts.values(), begun.modseq, begun.modseq, account.id, mailbox)
+    values = (1, *counts.values(), begun.modseq, begun.modseq, account.id)
+    if isinstance(command.mailbox, Role):
+        rows = yield sql.TAKE_UIDS_OF_ROLE, (*values, command.mailbox.value)
+        if not rows:
+            rows = yield sql.TAKE_UIDS_OF_ROLE, (*values, Role.INBOX.value)
+    else:
+        rows = yield sql.TAKE_UIDS, (*values, command.mailbox)
     if not rows:
         raise MailError(Condition.TRY_CREATE, "there is no such mailbox")
-    uidnext, uidvalidity = rows[0]
+    mailbox, uidnext, uidvalidity = rows[0]
     return Filed(mailbox, uidvalidity, uidnext - 1, new_id(), begun.modseq)
-
-
-def _mailbox_of(account: AccountRef, wanted: int | Role) -> Script[int]:
-    """The mailbox with that role, INBOX where none has it."""
-    if not isinstance(wanted, Role):
-        return wanted
-    for role in (wanted, Role.INBOX):
-        rows = yield sql.MAILBOX_BY_ROLE, (account.id, role.value)
-        if rows:
-            return int(rows[0][0])
-    raise MailError(Condition.TRY_CREATE, "there is no INBOX")
 
 
 def _insert_message(account: AccountRef, command: Append, context: Context, begun: Begun, filed: Filed) -> Script[None]:
     staged, facts = command.staged, command.facts
     blob_id, message_id, new_thread = range(begun.first_id, begun.first_id + _IDS)
     keywords = yield from learn_keywords(account, command.keywords, context.limits.keywords)
-    yield sql.INSERT_BLOB, (account.id, blob_id, staged.size, staged.sha256, context.place)
-    if not context.place:
-        yield sql.INSERT_BODY, (account.id, blob_id, staged.small)
+    small = None if context.place else staged.small
+    yield sql.INSERT_BLOB, (account.id, blob_id, staged.size, staged.sha256, context.place, small)
     thread_id = yield from _thread_of(account, facts, new_thread)
     yield sql.INSERT_MESSAGE, (account.id, message_id, blob_id, thread_id, *_message_row(command, filed))
     yield sql.INSERT_HEADER, (account.id, message_id, command.prefix + facts.header)

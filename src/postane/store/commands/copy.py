@@ -48,7 +48,7 @@ def enter(account: AccountRef, rows: Rows, target: int, modseq: int, now: int) -
     taken = yield sql.TAKE_UIDS, (len(rows), *counts.values(), modseq, modseq, account.id, target)
     if not taken:
         raise MailError(Condition.TRY_CREATE, "there is no such mailbox to put them in")
-    uidnext, uidvalidity = taken[0]
+    _, uidnext, uidvalidity = taken[0]
     messages = yield from _messages_for(account, rows, target, modseq)
     targets = range(uidnext - len(rows), uidnext)
     for uid, row, message_id in zip(targets, rows, messages, strict=True):

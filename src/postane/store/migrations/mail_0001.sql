@@ -57,18 +57,14 @@ CREATE TABLE blob (
     account_id INTEGER NOT NULL,
     size       INTEGER NOT NULL,                  -- of the message, before any encoding
     sha256     BLOB    NOT NULL,
-    place      TEXT    NOT NULL,                  -- a file name in blobs/; '' where `body` has it
+    place      TEXT    NOT NULL,                  -- a file name in blobs/; '' where `bytes` has it
     encoding   TEXT    NOT NULL DEFAULT 'raw',    -- raw, zstd, sealed
     key        BLOB,                              -- wrapped, where sealed
     expires    INTEGER,                           -- an upload that no message took
-    uses       INTEGER NOT NULL DEFAULT 1         -- messages that have it; at 0 it goes
+    uses       INTEGER NOT NULL DEFAULT 1,        -- messages that have it; at 0 it goes
+    bytes      BLOB                               -- of a small one; last, so that the others are read without it
 ) STRICT;
-
-CREATE TABLE body (
-    blob_id    INTEGER PRIMARY KEY REFERENCES blob (id) ON DELETE CASCADE,
-    account_id INTEGER NOT NULL,
-    bytes      BLOB    NOT NULL
-) STRICT;
+CREATE INDEX blob_place ON blob (account_id, place) WHERE place <> '';
 
 CREATE TABLE thread (
     id         INTEGER PRIMARY KEY,
