@@ -153,6 +153,8 @@ async def test_a_server_that_breaks_off_loses_and_doubles_nothing(
         await at.runner.run_due()
         assert sorted(far.delivered) == ["bob@far.example", "eve@far.example"]
         assert await at.left() == []
+        await at.runner.stop(1)
+        assert at.net.open == set()
 
 
 async def test_only_a_lost_last_answer_doubles(tmp_path: Path) -> None:
@@ -276,6 +278,45 @@ async def test_what_a_server_cannot_take_is_not_offered_to_it(
         assert not any(line.startswith("MAIL FROM:<") and "bob" in line for line in far.heard)
         assert far.mails == []
         assert at.noted("failed")[0]["enhanced"] == status
+
+
+async def test_one_recipients_letters_are_no_other_ones_trouble(tmp_path: Path) -> None:
+    async with world(tmp_path) as at:
+        far = FakeServer("mx.far.example", ("PIPELINING",))
+        at.serve("far.example", far)
+        await at.enqueue("bøb@far.example", "eve@far.example", "gone@far.example", "joe@far.example")
+        far.script = always(**{"RCPT TO:<gone": "550 5.1.1 no"})
+        await at.runner.run_due()
+
+        assert far.delivered == ["eve@far.example", "joe@far.example"]
+        assert sorted(at.bounces.of(End.FAILED)) == ["bøb@far.example", "gone@far.example"]
+
+
+async def test_of_an_endless_answer_the_beginning_is_told(tmp_path: Path) -> None:
+    async with world(tmp_path) as at:
+        far = FakeServer("mx.far.example", script=always(RCPT="550-no\r\n" * 20_000 + "550 5.1.1 no"))
+        at.serve("far.example", far)
+        await at.enqueue("bob@far.example")
+        await at.runner.run_due()
+
+        (report,) = (report for report in at.bounces.reports if report.end is End.FAILED)
+        assert (report.verdict.code, len(report.verdict.text)) == (550, 2000)
+
+
+async def test_a_server_that_takes_too_long_over_it_all_is_left(tmp_path: Path) -> None:
+    async with world(tmp_path) as at:
+        far = FakeServer("mx.far.example")
+        at.serve("far.example", far)
+
+        def dripping(line: str) -> None:
+            at.clock.turn(250)  # just in time, every time
+
+        far.script = dripping
+        await at.enqueue(*(f"u{number}@far.example" for number in range(50)))
+        await at.runner.run_due()
+
+        assert far.mails == []
+        assert {error for _, error in await at.left()} == {"451 4.4.2 the server took too long over it all"}
 
 
 async def test_plain_text_goes_to_a_server_that_knows_nothing(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ from postane.proto.smtp.client_auth import Login, choose_login
 from postane.proto.smtp.client_reply import ServerReply, Step
 from postane.proto.smtp.command import Mode
 
+_LONGEST_TEXT = 2000
+"""Of a reply: what is kept, and told to the sender."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -68,10 +71,11 @@ class Conversation:
         self._clock = clock
         self._limits = limits
         self._end = 0.0
+        self._is_aborted = False
 
     @property
     def is_over(self) -> bool:
-        return self.engine.is_over
+        return self.engine.is_over or self._is_aborted
 
     def begin_message(self) -> None:
         """Its budget starts now."""
@@ -135,7 +139,8 @@ class Conversation:
     def said(self, reply: ServerReply, *, passes_dsn: bool = False) -> Verdict:
         """What the server said, as what it means for a message."""
         fate = Fate.RELAYED if reply.is_positive else Fate.DEFERRED if reply.is_temporary else Fate.REFUSED
-        return Verdict(fate, reply.code, reply.enhanced, reply.text, self.place.host, self.tls, passes_dsn)
+        text = reply.text[:_LONGEST_TEXT]
+        return Verdict(fate, reply.code, reply.enhanced, text, self.place.host, self.tls, passes_dsn)
 
     # ------------------------------------------------------------ beginning
 
@@ -218,16 +223,18 @@ class Conversation:
 
     async def end(self) -> None:
         """QUIT, in a few seconds, whatever comes of it."""
-        self._allow(self._limits.smtp_client.quit)
-        try:
-            self.engine.quit()
-            while not self.is_over:
-                await self.answer()
-        except Lost:
-            pass
+        if not self.is_over:
+            self._allow(self._limits.smtp_client.quit)
+            try:
+                self.engine.quit()
+                while not self.is_over:
+                    await self.answer()
+            except Lost:
+                pass
         self._outgoing.close()
 
     def abort(self) -> None:
+        self._is_aborted = True
         self._outgoing.abort()
 
 

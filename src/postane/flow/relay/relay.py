@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from postane.core.clock import Clock
 from postane.core.limits import Limits
 from postane.core.outgoing import Connector
+from postane.core.status import MailError
 from postane.flow.relay.conversation import Conversation, Lost, Terms, open_conversation
 from postane.flow.relay.destination import Destination
 from postane.flow.relay.ports import TlsMemory
@@ -98,8 +99,14 @@ class Relay:
             conversation = await self._open(place, replace(terms, security=Security.NONE))
             conversation.tls = f"none: {lost.verdict.text}"
         if conversation.is_secured and route.security is Security.OPPORTUNISTIC:
-            await self._memory.note_tls(route.domain)
+            await self._remember(route.domain)
         return conversation
+
+    async def _remember(self, domain: str) -> None:
+        try:
+            await self._memory.note_tls(domain)
+        except MailError:
+            pass  # what cannot be kept now is seen again with the next message
 
     async def _open(self, place: Place, terms: Terms) -> Conversation:
         return await open_conversation(self._connector, place, terms, self._limits, self._clock)

@@ -140,6 +140,7 @@ class Settlement:
             "tls": verdict.tls,
             "detail": verdict.detail,
             "next": str(result.next_attempt) if result.next_attempt else "",
+            "why": "its time is over" if what == "failed" and verdict.fate is Fate.DEFERRED else "",
         }
         facts = {name: value for name, value in facts.items() if value}
         self._trace.note(TraceEvent(self._clock.now(), message.trace_id, what, 0, facts))

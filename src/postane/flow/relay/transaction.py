@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 
 from postane.flow.relay.conversation import Conversation, Lost
 from postane.flow.relay.verdict import Fate, Verdict
-from postane.proto.smtp.client_capabilities import Capabilities
 from postane.proto.smtp.client_envelope import Envelope, Recipient
 from postane.proto.smtp.client_reply import ServerReply
 from postane.proto.smtp.command import BodyType
@@ -24,6 +23,7 @@ from postane.store.api import QueuedMessage, QueuedRecipient, Staged
 _PIECE = 64 * 1024
 _HEADER_LOOK = 256 * 1024
 _RETURN_PATH = b"return-path:"
+_NO_UTF8_ADDRESS = "the server takes no addresses with letters beyond ASCII (SMTPUTF8)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,14 @@ class Sent:
 
 
 async def send(conversation: Conversation, letter: Letter, recipients: Sequence[QueuedRecipient]) -> Sent:
-    """Never raises for what the server does; where the conversation is over it `is_over`, or is to be aborted."""
+    """Never raises for what the server does.  Once there was `trouble` the conversation is good for its end only."""
     sent = Sent()
-    capabilities = conversation.engine.capabilities
-    objection = _objection(conversation, letter, recipients, capabilities)
-    if objection is not None:
-        sent.verdicts = dict.fromkeys(range(len(recipients)), objection)
+    objection = _objection(conversation, letter)
+    for place, recipient in enumerate(recipients):
+        verdict = objection or _objection_to(conversation, recipient)
+        if verdict is not None:
+            sent.verdicts[place] = verdict
+    if len(sent.verdicts) == len(recipients):
         return sent
     transaction = _Transaction(conversation, letter, recipients, sent)
     try:
@@ -95,25 +97,27 @@ async def send(conversation: Conversation, letter: Letter, recipients: Sequence[
     return sent
 
 
-def _objection(
-    conversation: Conversation, letter: Letter, recipients: Sequence[QueuedRecipient], offered: Capabilities
-) -> Verdict | None:
+def _objection(conversation: Conversation, letter: Letter) -> Verdict | None:
     """Why this server cannot take this message, whoever it is for."""
-    message = letter.message
+    offered, message = conversation.engine.capabilities, letter.message
     most = offered.size
     if most is not None and letter.size > most:
         text = f"the message has {letter.size} octets, and the server takes {most}"
         return _refusal(conversation, 552, "5.3.4", text)
-    if "SMTPUTF8" not in offered:
-        if not (message.sender.isascii() and all(each.address.isascii() for each in recipients)):
-            text = "the server takes no addresses with letters beyond ASCII (SMTPUTF8)"
-            return _refusal(conversation, 553, "5.6.7", text)
-        if message.utf8 and letter.has_utf8_header:
-            text = "the server takes no headers with letters beyond ASCII (SMTPUTF8)"
-            return _refusal(conversation, 554, "5.6.9", text)
+    if "SMTPUTF8" not in offered and not message.sender.isascii():
+        return _refusal(conversation, 553, "5.6.7", _NO_UTF8_ADDRESS)
+    if "SMTPUTF8" not in offered and message.utf8 and letter.has_utf8_header:
+        text = "the server takes no headers with letters beyond ASCII (SMTPUTF8)"
+        return _refusal(conversation, 554, "5.6.9", text)
     if "8BITMIME" not in offered and message.body != BodyType.SEVEN_BIT.value and not letter.is_seven_bit:
         return _refusal(conversation, 554, "5.6.3", "the server takes 7-bit text only (no 8BITMIME)")
     return None
+
+
+def _objection_to(conversation: Conversation, recipient: QueuedRecipient) -> Verdict | None:
+    if recipient.address.isascii() or "SMTPUTF8" in conversation.engine.capabilities:
+        return None
+    return _refusal(conversation, 553, "5.6.7", _NO_UTF8_ADDRESS)
 
 
 def _refusal(conversation: Conversation, code: int, enhanced: str, text: str) -> Verdict:
@@ -121,26 +125,31 @@ def _refusal(conversation: Conversation, code: int, enhanced: str, text: str) ->
 
 
 class _Transaction:
+    """Recipients are known by their place; those with a verdict already are left out."""
+
     def __init__(
         self, conversation: Conversation, letter: Letter, recipients: Sequence[QueuedRecipient], sent: Sent
     ) -> None:
         self._conversation = conversation
         self._engine = conversation.engine
         self._letter = letter
-        self._recipients = recipients
+        self._recipients = {place: one for place, one in enumerate(recipients) if place not in sent.verdicts}
         self._sent = sent
         self._accepted: list[int] = []
         self._is_pipelined = "PIPELINING" in conversation.engine.capabilities
 
     async def run(self) -> None:
-        await self._reset()
+        is_first = self._conversation.messages == 0
+        self._conversation.begin_message()
+        if not is_first:
+            self._engine.reset()
+        self._engine.mail(self._envelope())
         if self._is_pipelined:
-            self._engine.mail(self._envelope())
-            for recipient in self._recipients:
+            for recipient in self._recipients.values():
                 self._engine.rcpt(_as_said(recipient))
             self._engine.data()
-        else:
-            self._engine.mail(self._envelope())
+        if not is_first:
+            await self._hear_reset()
         mail = await self._conversation.answer()
         if not mail.is_positive:
             self._hear_no_to_mail(mail)
@@ -153,19 +162,14 @@ class _Transaction:
         """Whoever had been accepted, or not been spoken of, may be tried elsewhere, unless there is doubt."""
         self._sent.trouble = lost.verdict
         if lost.is_in_doubt:
-            text = f"{lost.verdict.text}; it may have taken the message all the same"
-            for index in self._accepted:
-                self._sent.verdicts[index] = replace(lost.verdict, text=text)
+            doubt = replace(lost.verdict, text=f"{lost.verdict.text}; it may have taken the message all the same")
+            self._sent.verdicts.update(dict.fromkeys(self._accepted, doubt))
 
-    async def _reset(self) -> None:
-        """RSET before every message but the first; a server that refuses it is of no more use."""
-        is_first = self._conversation.messages == 0
-        self._conversation.begin_message()
-        if not is_first:
-            self._engine.reset()
-            reply = await self._conversation.answer()
-            if not reply.is_positive:
-                raise Lost(self._conversation.said(reply))
+    async def _hear_reset(self) -> None:
+        """A server that refuses RSET is of no more use."""
+        reply = await self._conversation.answer()
+        if not reply.is_positive:
+            raise Lost(self._conversation.said(reply))
 
     def _envelope(self) -> Envelope:
         message = self._letter.message
@@ -176,7 +180,7 @@ class _Transaction:
             utf8=message.utf8,
             ret=message.ret,
             envid=message.envid,
-            priority=self._recipients[0].priority or None,
+            priority=next(iter(self._recipients.values())).priority or None,
         )
 
     def _hear_no_to_mail(self, reply: ServerReply) -> None:
@@ -184,20 +188,20 @@ class _Transaction:
         if reply.is_temporary:
             self._sent.trouble = verdict
         else:
-            self._sent.verdicts = dict.fromkeys(range(len(self._recipients)), verdict)
+            self._sent.verdicts.update(dict.fromkeys(self._recipients, verdict))
 
     async def _name_recipients(self, *, is_heard: bool) -> None:
         """`is_heard` false: MAIL was refused, and the answers only have to be read."""
-        for index, recipient in enumerate(self._recipients):
+        for place, recipient in self._recipients.items():
             if not self._is_pipelined:
                 self._engine.rcpt(_as_said(recipient))
             reply = await self._conversation.answer()
             if not is_heard:
                 continue
             if reply.is_positive:
-                self._accepted.append(index)
+                self._accepted.append(place)
             elif not (self._accepted and _wants_fewer(reply)):
-                self._sent.verdicts[index] = _about_recipient(self._conversation.said(reply))
+                self._sent.verdicts[place] = _about_recipient(self._conversation.said(reply))
 
     async def _say_message(self) -> None:
         conversation, engine = self._conversation, self._engine
@@ -214,8 +218,7 @@ class _Transaction:
             engine.end()
             reply = await conversation.answer()
         verdict = conversation.said(reply, passes_dsn="DSN" in engine.capabilities)
-        for index in self._accepted:
-            self._sent.verdicts[index] = verdict
+        self._sent.verdicts.update(dict.fromkeys(self._accepted, verdict))
 
 
 def _as_said(recipient: QueuedRecipient) -> Recipient:
