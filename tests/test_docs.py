@@ -97,3 +97,51 @@ def test_each_command_is_told_with_an_example_and_its_options(name: str) -> None
     assert f"\npostane {name}" in text, "an example in a block of its own"
     assert COMMANDS[name] - EVERYWHERE <= set(re.findall(r"--[a-z-]+", text))
     assert set(re.findall(r"--[a-z-]+", text)) <= COMMANDS[name] | EVERYWHERE
+
+
+# ---------------------------------------------------------------- what any document names
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SETTINGS = {setting for setting, _ in flatten(Settings())}
+SECTIONS = {setting[:end] for setting in SETTINGS for end in range(1, len(setting))}
+HOUSE = ROOT / "src" / "postane"
+ROOMS = {path.name for path in HOUSE.iterdir() if (path / "__init__.py").exists()}
+
+
+def named(path: Path, pattern: str) -> set[str]:
+    """What stands between backquotes and matches."""
+    return {
+        found[1] for text in re.findall(r"`([^`\n]+)`", path.read_text("utf-8")) if (found := re.match(pattern, text))
+    }
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
+def test_settings_that_are_named_exist(path: Path) -> None:
+    names = named(path, r"([a-z_]+(?:\.[a-z_0-9]+)+)(?: = .*)?$")
+    ours = {tuple(name.split(".")) for name in names if (name.split(".")[0],) in SECTIONS}
+    said = re.findall(r"\bsettings? `([a-z_.0-9]+)`", path.read_text("utf-8"))
+
+    assert not (ours | {tuple(name.split(".")) for name in said}) - SETTINGS - SECTIONS
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
+def test_modules_that_are_named_exist(path: Path) -> None:
+    for name in named(path, rf"((?:{'|'.join(sorted(ROOMS))})(?:\.[a-zA-Z_0-9]+)+)$"):
+        *above, last = name.split(".")
+        module, holder = HOUSE.joinpath(*above, last), HOUSE.joinpath(*above).with_suffix(".py")
+        is_inside = holder.exists() and re.search(rf"\b{last}\b", holder.read_text("utf-8"))
+        assert module.is_dir() or module.with_suffix(".py").exists() or is_inside, name
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
+def test_commands_that_are_named_exist(path: Path) -> None:
+    nouns = {name.split()[0] for name in COMMANDS} - set(COMMANDS)
+    for line in re.findall(r"(?:^|`)postane ([a-z][^`\n]*)", path.read_text("utf-8"), re.MULTILINE):
+        noun, *rest = line.split()
+        assert noun in COMMANDS or (noun in nouns and (not rest or f"{noun} {rest[0]}" in COMMANDS)), line
+
+
+@pytest.mark.parametrize("path", DOCUMENTS[1:], ids=lambda path: path.stem)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", path.read_text("utf-8")):
+        assert target.startswith("https://") or (path.parent / target).exists(), target
