@@ -283,19 +283,19 @@ async def test_a_slow_domain_leaves_room_for_the_others(tmp_path: Path) -> None:
         deliver = at.runner._relay.deliver
 
         async def slow(route: object, *arguments: object) -> object:
-            if route.domain == "slow.example":  # type: ignore[attr-defined]
+            if route.domain == "a-slow.example":  # type: ignore[attr-defined]
                 await gate.wait()
             return await deliver(route, *arguments)  # type: ignore[arg-type]
 
         at.runner._relay.deliver = slow  # type: ignore[method-assign,assignment]
-        at.serve("slow.example", FakeServer("mx.slow.example"))
+        at.serve("a-slow.example", FakeServer("mx.a-slow.example"))
         for number in range(10):
-            await at.enqueue(f"u{number}@slow.example")
+            await at.enqueue(f"u{number}@a-slow.example")
         running = asyncio.create_task(at.runner.run())
         while at.runner._in_flight < 10:
             await asyncio.sleep(0.001)
         for number in range(100):
-            await at.enqueue(f"u{number}@slow.example")
+            await at.enqueue(f"u{number}@a-slow.example")
         for number in range(30):
             await at.enqueue(f"v{number}@far.example")
         at.runner.wake()
