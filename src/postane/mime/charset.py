@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import encodings.aliases
 import re
+from functools import lru_cache
 
 _SUPPORTED = """
     ascii big5 big5hkscs cp037 cp1006 cp1026 cp1125 cp1140 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257
@@ -92,7 +93,12 @@ _WIDER = {"latin_1": "cp1252", "iso8859_9": "cp1254"}
 
 def codec_of(charset: str) -> str | None:
     """The Python codec for a charset as written; None where it is unknown or says nothing (unknown-8bit)."""
-    return _BY_NAME.get(_plain(charset)) if len(charset) <= _MAX_NAME else None
+    return _codec_of(charset) if len(charset) <= _MAX_NAME else None
+
+
+@lru_cache(maxsize=256)
+def _codec_of(charset: str) -> str | None:
+    return _BY_NAME.get(_plain(charset))
 
 
 def decode(data: bytes, charset: str = "") -> str:

@@ -11,6 +11,7 @@ import ipaddress
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from postane.core.ids import new_id
 from postane.core.status import Condition, MailError
@@ -21,7 +22,7 @@ _LINE = 78
 _MAX_LINE = 998
 _NAME = re.compile(r"[!-9;-~]{1,76}")
 _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
-_PIECE = re.compile(r"[ \t]*[^ \t]+")
+_PIECE = re.compile(rb"[ \t]*[^ \t]+")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DOMAIN = re.compile(r"[\w.-]{1,255}|\[[0-9A-Za-z:.]{1,64}\]", re.A)
@@ -37,19 +38,27 @@ def field(name: str, value: str) -> bytes:
         raise ValueError(f"{name!r} is no field name")
     if _CONTROLS.search(value):
         raise ValueError(f"the value of {name} holds a control character")
-    if len(value.encode("utf-8")) > MAX_VALUE:
+    octets = value.strip().encode("utf-8")
+    if len(octets) > MAX_VALUE:
         raise ValueError(f"the value of {name} is longer than {MAX_VALUE} octets")
-    lines = [f"{name}:".encode()]
-    for number, piece in enumerate(_PIECE.findall(f" {value.strip()}")):
-        octets = piece.encode("utf-8")
-        if number == 0 or len(lines[-1]) + len(octets) <= _LINE:
-            lines[-1] += octets
-        else:
-            lines.append(octets)
+    line = b"%b: %b" % (name.encode(), octets) if octets else b"%b:" % name.encode()
+    lines = [line] if len(line) <= _LINE else _folded(line)
     # RFC 5322 2.1.1
     if max(map(len, lines)) > _MAX_LINE:
         raise ValueError(f"the value of {name} has a word that no line can hold")
     return b"\r\n".join(lines) + b"\r\n"
+
+
+def _folded(line: bytes) -> list[bytes]:
+    """Cut before white space, but never between the name and the first word."""
+    name, first, *others = _PIECE.findall(line)
+    lines = [name + first]
+    for piece in others:
+        if len(lines[-1]) + len(piece) <= _LINE:
+            lines[-1] += piece
+        else:
+            lines.append(piece)
+    return lines
 
 
 def prefix(fields: Sequence[tuple[str, str]], data_start: bytes) -> bytes:
@@ -105,6 +114,7 @@ def received(
     return f"{' '.join(clauses)}; {rfc5322_date(date)}"
 
 
+@lru_cache(maxsize=1024)
 def _literal(host: str) -> str:
     """RFC 5321 4.1.3."""
     try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import urllib.parse
 from dataclasses import dataclass
+from functools import lru_cache
 
 from postane.core.message import Disposition
 from postane.mime.charset import decode
@@ -28,6 +29,7 @@ _TOKEN_THEN_PARAM = re.compile(rb"(\S+)\s+[A-Za-z][A-Za-z0-9*_-]*\s*=\s*\S")
 _CONTINUED = re.compile(rb"([^*]+)\*(\d{1,4})(\*?)\Z")
 _ESCAPED = re.compile(rb"\\(.)", re.S)
 _LINE_END = re.compile(rb"\r?\n")
+_USUAL_LENGTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,16 @@ TEXT_PLAIN = ContentType(b"TEXT", b"PLAIN")
 
 def content_type(value: bytes, limit: int = 100) -> ContentType:
     """What no type can be read from is text/plain (RFC 2045 5.2), with its parameters."""
+    return _usual_content_type(value, limit) if len(value) <= _USUAL_LENGTH else _content_type(value, limit)
+
+
+@lru_cache(maxsize=512)
+def _usual_content_type(value: bytes, limit: int) -> ContentType:
+    """A few values make up most of all mail."""
+    return _content_type(value, limit)
+
+
+def _content_type(value: bytes, limit: int) -> ContentType:
     plain = _without_comments(value)
     found = _TYPE.match(plain)
     if found is None or not (found[1].isascii() and found[2].isascii()):

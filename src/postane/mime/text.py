@@ -22,9 +22,11 @@ from postane.mime.transfer import decode_body
 from postane.mime.words import decode_words
 
 PREVIEW_LENGTH = 256
-# HTML often opens with a long style sheet.
-_PREVIEW_BYTES = {b"HTML": 8 * KIB}
-_PREVIEW_BYTES_ELSE = 2 * KIB
+# Mostly the first are enough; HTML often opens with a long style sheet.
+_PREVIEW_BYTES = {b"HTML": (8 * KIB,)}
+_PREVIEW_BYTES_ELSE = (512, 2 * KIB)
+_SPOILED = 8
+"""Characters that may be wrong where an encoding was cut."""
 
 _HIDDEN = re.compile(r"<(?:!--|(script|style|title)\b)", re.I)
 _HIDDEN_ENDS = {
@@ -112,13 +114,21 @@ def preview(data: Buffer, part: Part) -> str:
     first = _first_text(part)
     if first is None:
         return ""
-    longest = _PREVIEW_BYTES.get(first.subtype, _PREVIEW_BYTES_ELSE)
-    body = bytes(data[first.body : min(first.end, first.body + longest)])
-    if first.size > longest:
+    shown = ""
+    for longest in _PREVIEW_BYTES.get(first.subtype, _PREVIEW_BYTES_ELSE):
+        shown = _opening(data, first, longest)
+        if len(shown) >= PREVIEW_LENGTH + _SPOILED or first.size <= longest:
+            break
+    return shown[:PREVIEW_LENGTH].rstrip()
+
+
+def _opening(data: Buffer, part: Part, longest: int) -> str:
+    """The text of the first `longest` octets of a body, in one line."""
+    body = bytes(data[part.body : min(part.end, part.body + longest)])
+    if part.size > longest:
         # Not in the middle of a character or of an encoded one.
         body = body[: body.rfind(b"\n") + 1] or body
-    text = _decoded(body, first).replace("\0", " ")
-    return " ".join(text.split())[:PREVIEW_LENGTH].rstrip()
+    return " ".join(_decoded(body, part).replace("\0", " ").split())
 
 
 def _first_text(part: Part) -> Part | None:

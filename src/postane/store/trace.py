@@ -169,4 +169,5 @@ def _line(event: TraceEvent) -> bytes:
 
 def _text(value: str) -> str:
     """Bounded, and writable also where it came from bytes that are no UTF-8."""
-    return value[:MAX_FACT].encode("utf-8", "backslashreplace").decode()
+    shown = value[:MAX_FACT]
+    return shown if shown.isascii() else shown.encode("utf-8", "backslashreplace").decode()

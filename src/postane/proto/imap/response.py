@@ -71,12 +71,14 @@ def mailbox_name(name: str) -> bytes:
 
 def envelope(value: Envelope) -> bytes:
     """RFC 3501 7.4.2, with its parentheses."""
+    from_ = _addresses(value.from_)
     return b"(%b %b %b %b %b %b %b %b %b %b)" % (
         nstring(value.date),
         nstring(value.subject),
-        _addresses(value.from_),
-        _addresses(value.sender),
-        _addresses(value.reply_to),
+        from_,
+        # Most messages have neither, and then both are From.
+        from_ if value.sender is value.from_ else _addresses(value.sender),
+        from_ if value.reply_to is value.from_ else _addresses(value.reply_to),
         _addresses(value.to),
         _addresses(value.cc),
         _addresses(value.bcc),
