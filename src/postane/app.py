@@ -8,24 +8,36 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from postane.config.settings import Settings
+from postane.config.settings import Smarthost as SmarthostSettings
 from postane.core.clock import Clock, SystemClock
 from postane.core.dialogue import Engine, Session
+from postane.core.dns import Resolver
 from postane.core.limits import Limits
 from postane.core.listener import Listener, Service
 from postane.core.log import Log
+from postane.core.outgoing import Verify
 from postane.flow.accounts import Accounts, LoginPolicy
+from postane.flow.bounce import Bouncer
 from postane.flow.deliver import Filing
 from postane.flow.exchange.bring_in import BringIn
 from postane.flow.passwords import Passwords
 from postane.flow.provision import Provision
 from postane.flow.queue import HandOver
 from postane.flow.receive import Receiver
+from postane.flow.relay.relay import Relay, Sender
+from postane.flow.relay.route import Credentials, Ourselves, Router, Security, Smarthost, Smarthosts
+from postane.flow.relay.runner import QueueRunner
+from postane.flow.relay.settlement import Settlement
 from postane.flow.retention import Janitor, RetentionPolicy
+from postane.machine import addresses
+from postane.net.outgoing import SocketConnector
+from postane.net.trust import Trust
 from postane.proto.imap.server import ImapEngine
 from postane.proto.pop3 import Pop3Engine
 from postane.proto.smtp.server import SmtpEngine
@@ -33,7 +45,7 @@ from postane.session.imap.session import ImapSession
 from postane.session.pop3 import Pop3Session
 from postane.session.services import AccountConnections, Services
 from postane.session.smtp import MODES, SmtpSession
-from postane.store import directory, queue
+from postane.store import directory, queue, state
 from postane.store.api import Hints
 from postane.store.directory import SqlDirectory
 from postane.store.mail import SqlMailStore
@@ -41,10 +53,14 @@ from postane.store.queue import SqlQueue
 from postane.store.sqlite import Database
 from postane.store.staging import FileStaging
 from postane.store.stamp import Stamp
+from postane.store.state import SqlState
 from postane.store.trace import FileTrace
 
 THREADS = 8
 """For work that waits on the disk."""
+
+RELAY_STALL = 180.0
+"""Seconds that another server may take none of what we send (RFC 5321 4.5.3.2.5)."""
 
 _IMAP_FAILURE = b"* BYE [SERVERBUG] The server made a mistake; try again\r\n"
 _POP3_FAILURE = b"-ERR [SYS/TEMP] The server made a mistake; try again\r\n"
@@ -60,6 +76,7 @@ class Stores:
     staging: FileStaging
     queue: SqlQueue
     trace: FileTrace
+    state: SqlState
     hints: Hints
     clock: Clock
     pool: Executor
@@ -68,6 +85,7 @@ class Stores:
         await self.trace.close()
         await self.queue.close()
         await self.mail.close()
+        await self.state.close()
         await self.directory.close()
         self.pool.shutdown(wait=True)
 
@@ -84,6 +102,7 @@ def open_stores(data: Path, process: str, hints: Hints, limits: Limits) -> Store
         staging=FileStaging(data, pool),
         queue=SqlQueue(queue_file, data / "queue", pool, clock),
         trace=FileTrace(data / "trace", process, clock, pool),
+        state=SqlState(Database(data / "state.sqlite", state.SCHEMA, pool, create=True), clock),
         hints=hints,
         clock=clock,
         pool=pool,
@@ -103,6 +122,52 @@ def hand_over(stores: Stores, accounts: Accounts, limits: Limits, log: Log) -> H
     return HandOver(stores.queue, accounts, filing, stores.trace, stores.clock, log)
 
 
+def queue_runner(
+    stores: Stores, settings: Settings, accounts: Accounts, host_name: str, resolver: Resolver, log: Log
+) -> QueueRunner:
+    """Works the queue off, for a whole worker: mail to people here, elsewhere, and back to whoever sent it."""
+    limits = settings.limits
+    relay = settings.relay
+    connections = dataclasses.replace(limits.connections, write_stall=RELAY_STALL)
+    router = Router(
+        resolver,
+        Ourselves(frozenset({host_name}), frozenset(addresses())),
+        limits.relay,
+        Smarthosts(for_all=_smarthost(relay.smarthost)),
+        relay.port,
+    )
+    bouncer = Bouncer(host_name, accounts, stores.queue, stores.staging, stores.trace, stores.clock, limits.mime)
+    return QueueRunner(
+        stores.queue,
+        accounts,
+        hand_over(stores, accounts, limits, log),
+        Relay(
+            stores.queue,
+            router,
+            SocketConnector(connections, Trust(clock=stores.clock)),
+            stores.state,
+            Sender(host_name, relay.sources),
+            limits,
+            stores.clock,
+        ),
+        Settlement(stores.queue, bouncer, stores.trace, stores.clock, log),
+        limits.relay,
+        stores.clock,
+        log,
+    )
+
+
+def _smarthost(settings: SmarthostSettings) -> Smarthost | None:
+    if not settings.host:
+        return None
+    login = None
+    if settings.user:
+        password = Path(settings.password_file).read_text("utf-8").partition("\n")[0]
+        login = Credentials(settings.user, password)
+    verify = Verify.WEBPKI if settings.verify else Verify.NONE
+    return Smarthost(settings.host, settings.port, Security[settings.security.name], verify, login)
+
+
 def janitor(stores: Stores, policy: RetentionPolicy, log: Log) -> Janitor:
     return Janitor(stores.directory, stores.mail, stores.queue, stores.trace, policy, stores.clock, log)
 
@@ -119,7 +184,9 @@ class Desk:
         ports: dict[Service, int],
         connections: AccountConnections,
         log: Log,
+        wake: Callable[[], None],
     ) -> None:
+        """`wake` is called when the queue has something new for elsewhere."""
         limits = settings.limits
         accounts = Accounts(stores.directory, passwords, LoginPolicy(ports, settings.plaintext_domains()))
         filing = Filing(stores.mail, limits.mime)
@@ -147,6 +214,7 @@ class Desk:
             stores.trace,
             limits,
             stores.clock,
+            wake if settings.relay.enabled else None,
         )
         self._listeners = {service: Listener(service, settings.plaintext_login(service)) for service in Service}
         self.limits = limits

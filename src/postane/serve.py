@@ -24,7 +24,7 @@ from postane.problem import Problem
 from postane.reach import Serving, reach, read_material, write_serving
 from postane.supervisor import Entry, Supervisor
 
-_NO_RELAY = "Mail to people on other servers is not sent yet: such recipients are refused with 550 5.7.1."
+_NO_RELAY = "Mail to people on other servers is not sent (relay.enabled is false): they are refused with 550 5.7.1."
 
 
 def serve(place: Place, ready_file: Path | None, say: Callable[[str], None]) -> None:
@@ -101,10 +101,11 @@ def _announce(
         if prepared.password:
             facts |= {"account": prepared.account, "password": prepared.password}
         _write_whole(ready_file, json.dumps(facts, indent=2) + "\n")
-    say(_text(prepared, Card(here, prepared.account, prepared.password), folder, binding))
+    notes = [binding.note, "" if settings.relay.enabled else _NO_RELAY]
+    say(_text(prepared, Card(here, prepared.account, prepared.password), folder, binding, notes))
 
 
-def _text(prepared: Prepared, card: Card, folder: DataFolder, binding: Binding) -> str:
+def _text(prepared: Prepared, card: Card, folder: DataFolder, binding: Binding, notes: list[str]) -> str:
     lines = [""]
     if prepared.account:
         lines += [card.text(), ""]
@@ -114,7 +115,7 @@ def _text(prepared: Prepared, card: Card, folder: DataFolder, binding: Binding) 
         lines += ["There is no account yet: postane account add NAME@DOMAIN", ""]
     if Service.SMTP in binding.ports:
         lines.append(f"Mail from other servers comes in on port {binding.ports[Service.SMTP]} (SMTP).")
-    lines += [note for note in (binding.note, _NO_RELAY) if note]
+    lines += filter(None, notes)
     lines += [f"Data folder: {folder.path}", "Ctrl-C stops the server."]
     return "\n".join(lines)
 

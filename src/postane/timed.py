@@ -1,7 +1,6 @@
 """The timed process: what is due by the clock rather than by a client.
 
-Queued recipients whose hand-over a dead worker left, the janitor's round
-(`flow.retention`), and a certificate for new domains.  A job
+The janitor's round (`flow.retention`), and a certificate for new domains.  A job
 that fails is logged and tried again at its next turn; it never stops the others.
 """
 
@@ -12,12 +11,10 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from postane.app import Stores, hand_over, janitor, open_stores
+from postane.app import Stores, janitor, open_stores
 from postane.config.settings import Settings
 from postane.control import CertificateChanged, Ready, Reload, encode
 from postane.core.log import Log
-from postane.flow.accounts import Accounts, LoginPolicy
-from postane.flow.passwords import Passwords
 from postane.flow.retention import RetentionPolicy
 from postane.logs import make_log
 from postane.net.hints import DatagramHints
@@ -63,9 +60,6 @@ class _Timed:
         self._settings: Settings = assignment.settings
         self._stores = stores
         self._log = log
-        self._passwords = Passwords(stores.clock, self._settings.limits.login)
-        accounts = Accounts(stores.directory, self._passwords, LoginPolicy())
-        self._hand_over = hand_over(stores, accounts, self._settings.limits, log)
         self._directory_version = -1
         self._certificate = assignment.material.certificate
         """What the workers have."""
@@ -82,12 +76,10 @@ class _Timed:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._passwords.close()
 
     def _jobs(self) -> tuple[Job, ...]:
         return (
             Job("certificate", 1.0, 0.0, self._cover_new_domains),
-            Job("queue", 10.0, 0.0, self._deliver_due),
             Job("retention", 6 * HOUR, 60.0, self._tidy_up),
         )
 
@@ -118,9 +110,6 @@ class _Timed:
             self._certificate = certificate
             self._assignment.control.send(encode(CertificateChanged()))
         self._directory_version = version
-
-    async def _deliver_due(self) -> None:
-        await self._hand_over.run_due()
 
     async def _tidy_up(self) -> None:
         policy = RetentionPolicy(undelete=self._settings.server.undelete_days)

@@ -19,17 +19,20 @@ from typing import Any
 import msgspec
 
 from postane.acceptor import Acceptor
-from postane.app import Desk, Stores, open_stores
+from postane.app import Desk, Stores, open_stores, queue_runner
 from postane.config.settings import Settings
 from postane.control import Lines, Material, Ready, Reload, encode
 from postane.core.ids import new_id
 from postane.core.listener import Listener
 from postane.core.log import Log
 from postane.crowd import Crowd
+from postane.flow.accounts import Accounts, LoginPolicy
 from postane.flow.passwords import Passwords
+from postane.flow.relay.runner import QueueRunner
 from postane.logs import make_log
 from postane.machine import host_name
 from postane.net.counters import SharedCounters
+from postane.net.dns import CachingResolver, DnsSettings
 from postane.net.hints import DatagramHints
 from postane.net.pump import Stopping, converse
 from postane.net.stream import Stream
@@ -80,6 +83,8 @@ class _Worker:
         self._crowd = crowd
         self._log = log
         self._passwords = Passwords(stores.clock, assignment.settings.limits.login)
+        self._resolver = CachingResolver(DnsSettings(nameservers=assignment.settings.relay.nameservers), stores.clock)
+        self._runner = self._make_runner(assignment.settings)
         self._desk = self._make_desk(assignment.settings)
         with _files_of(assignment.material) as files:
             self._certificates = CertificateStore(files)
@@ -93,19 +98,27 @@ class _Worker:
         obey(self._assignment.control, self._reload, self._drop_everything)
         acceptor = Acceptor(self._assignment.binding.bound, self._converse, self._crowd, self._log)
         flushing = loop.create_task(flush_trace(self._stores))
+        running = loop.create_task(self._runner.run())
         acceptor.open()
         self._assignment.control.send(encode(Ready()))
         await self._stop.wait()
         acceptor.close()
         self._stopping.begin()
-        await self._finish(acceptor.connections)
+        await asyncio.gather(self._finish(acceptor.connections), self._runner.stop(FINISH))
+        await running
+        await self._resolver.aclose()
         flushing.cancel()
         self._passwords.close()
 
     def _make_desk(self, settings: Settings) -> Desk:
         name = settings.server.host_name or host_name()
         ports = self._assignment.binding.ports
-        return Desk(self._stores, settings, self._passwords, name, ports, self._crowd, self._log)
+        return Desk(self._stores, settings, self._passwords, name, ports, self._crowd, self._log, self._runner.wake)
+
+    def _make_runner(self, settings: Settings) -> QueueRunner:
+        name = settings.server.host_name or host_name()
+        accounts = Accounts(self._stores.directory, self._passwords, LoginPolicy())
+        return queue_runner(self._stores, settings, accounts, name, self._resolver, self._log)
 
     async def _converse(self, connection: socket.socket, listener: Listener, host: str) -> None:
         """Serves one connection to its end."""

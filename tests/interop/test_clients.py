@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from interop.hosts import HERE
 from serving import PROGRAM, Server
 
 BODY = "Merhaba dünya.\r\n.dot at the start\r\n..two dots\r\n\r\nFrom the first column\r\n"
@@ -328,35 +329,6 @@ def test_fetchmail(server: Server, tmp_path: Path, imap: imaplib.IMAP4_SSL, prot
 
 
 # ---------------------------------------------------------------- another host, with only the card
-
-
-HERE, THERE = "10.213.77.1", "10.213.77.2"
-
-
-@pytest.fixture
-def hosts() -> Iterator[tuple[str, str]]:
-    """Two network namespaces joined by a wire, HERE for the server and THERE for the client; gives their names."""
-    ip = need("ip", "iproute2")
-    server, client = f"pn{os.getpid()}s", f"pn{os.getpid()}c"
-
-    def do(*words: str) -> int:
-        return subprocess.run([ip, *words], capture_output=True).returncode
-
-    if do("netns", "add", server):
-        pytest.skip("a network namespace can't be made here: run as root")
-    try:
-        for words in (
-            ("netns", "add", client),
-            ("-n", server, "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", client),
-            ("-n", server, "addr", "add", f"{HERE}/30", "dev", "wire"),
-            ("-n", client, "addr", "add", f"{THERE}/30", "dev", "wire"),
-            *(("-n", ns, "link", "set", link, "up") for ns in (server, client) for link in ("lo", "wire")),
-        ):
-            assert do(*words) == 0, words
-        yield server, client
-    finally:
-        do("netns", "del", server)
-        do("netns", "del", client)
 
 
 @pytest.fixture

@@ -163,8 +163,8 @@ class _Reader:
 
     def check_values(self, settings: Settings) -> None:
         for setting, value in flatten(settings):
-            if setting[0] == "limits" and value <= 0:
-                raise self.bad(setting, value, "a limit is above 0")
+            if setting[0] == "limits" and not 0 < value <= LARGEST_LIMIT:
+                raise self.bad(setting, value, "a limit is above 0 and below 2^53")
             if setting[0] == "listen" and setting[-1] == "addresses":
                 self.check_addresses(setting, value)
         for name in settings.domains:

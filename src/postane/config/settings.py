@@ -143,6 +143,40 @@ class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key: Annotated[Text, Meta(description="PEM file: its private key.")] = ""
 
 
+class SmarthostSecurity(Enum):
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+    OPPORTUNISTIC = "opportunistic"
+    NONE = "none"
+
+
+class Smarthost(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    host: Annotated[
+        Text, Meta(description="A server that takes all mail for elsewhere. Empty: each domain's own servers.")
+    ] = ""
+    port: Annotated[int, Meta(ge=1, le=65535)] = 587
+    security: Annotated[
+        SmarthostSecurity, Meta(description='"starttls", "implicit" (465), "opportunistic", or "none".')
+    ] = SmarthostSecurity.STARTTLS
+    verify: Annotated[bool, Meta(description="Whether its certificate must be good for its name.")] = True
+    user: Annotated[Text, Meta(description="Empty: no login.")] = ""
+    password_file: Annotated[Text, Meta(description="A file whose first line is the password.")] = ""
+
+
+class RelaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Off until the limits on what an account may send are there: a stolen password would have no bound."""
+
+    enabled: Annotated[
+        bool, Meta(description="Whether mail for other servers is taken, from users and through aliases.")
+    ] = False
+    sources: Annotated[Addresses, Meta(description="Numeric addresses to send from, one a family. Empty: any.")] = ()
+    port: Annotated[int, Meta(ge=1, le=65535, description="Where other servers listen.")] = 25
+    nameservers: Annotated[
+        Addresses, Meta(description="Numeric addresses of resolvers. Empty: as /etc/resolv.conf says.")
+    ] = ()
+    smarthost: Smarthost = Smarthost()
+
+
 class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     level: LogLevel = LogLevel.INFO
     format: Annotated[LogFormat, Meta(description='"console", "json", or "auto": console on a terminal.')] = (
@@ -156,6 +190,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     login: Login = Login()
     domains: dict[str, DomainSettings] = field(default_factory=dict)
     tls: Tls = Tls()
+    relay: RelaySettings = RelaySettings()
     limits: Limits = Limits()
     log: LogSettings = LogSettings()
 

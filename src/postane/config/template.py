@@ -24,6 +24,7 @@ _SECTIONS: dict[Setting, str] = {
     ("listen", "lmtp"): "For those who keep their own MTA in front (RFC 2033).",
     ("login",): "Passwords: over TLS, or from this machine itself, unless you say otherwise.",
     ("tls",): "Your own certificate.",
+    ("relay",): "Mail to people on other servers.",
     ("limits",): "What one client may ask for. Sizes in octets, times in seconds.",
     ("log",): "To standard error; never a secret in it.",
 }

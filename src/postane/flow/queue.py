@@ -40,8 +40,6 @@ from postane.store.api import (
 LEASE_SECONDS = 300
 AT_ONCE = 16
 """Recipients of one message that are filed side by side, so that their commits share the wait for the disk."""
-DUE_AT_ONCE = 100
-"""Recipients leased in one go: few enough to be done long before their lease ends."""
 
 
 class HandOver:
@@ -81,15 +79,6 @@ class HandOver:
             failure = self._failure(leased.message, error)
             self._note(leased.message, "queue-unreachable", 0, error=failure.text, detail=failure.detail)
         return results
-
-    async def run_due(self) -> int:
-        """Delivers everything whose time has come, also what a dead worker left; says how many recipients."""
-        count = 0
-        while due := await self._queue.lease_due(int(self._clock.now()), LEASE_SECONDS, DUE_AT_ONCE):
-            for leased in due:
-                await self.deliver(leased)
-                count += len(leased.recipients)
-        return count
 
     async def attempt(
         self,
