@@ -79,7 +79,10 @@ def content_disposition(value: bytes, limit: int = 100) -> Disposition | None:
 
 def find_param(params: Params, name: bytes) -> bytes | None:
     """By lower-case name, in wire form."""
-    return next((value for key, value in params if key.lower() == name), None)
+    for key, value in params:
+        if key.lower() == name:
+            return value
+    return None
 
 
 def decoded_param(params: Params, name: bytes) -> str | None:

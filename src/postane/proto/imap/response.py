@@ -26,6 +26,7 @@ NIL = b"NIL"
 EMPTY_BODY = b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 0 0)'
 """Stands where the grammar asks for a body and the message has none."""
 _NO_EXTENSION = b" NIL NIL NIL NIL)"
+_TEXT = b'("TEXT" '
 
 _ATOM = re.compile(rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+\Z")
 _PLAIN = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-!#-\[\]-\x7f]*\Z")
@@ -164,6 +165,9 @@ def _language(language: tuple[bytes, ...]) -> bytes:
 
 def body(bodystructure: bytes) -> bytes:
     """What `bodystructure` said -> BODY, the form without extension data (RFC 3501 7.4.2).  ValueError for nonsense."""
+    # A lone text without extension data, as most are; a literal could end like that too.
+    if bodystructure.endswith(_NO_EXTENSION) and bodystructure.startswith(_TEXT) and b"{" not in bodystructure:
+        return bodystructure[: -len(_NO_EXTENSION)] + b")"
     said: list[bytes] = []
     around: list[bytes] = []
     at = 0
@@ -197,7 +201,7 @@ def _body_opening(wire_form: bytes, at: int) -> tuple[int, bytes]:
     media = wire_form[at + 1 : after_type]
     if media == b'"MESSAGE" "RFC822"':
         return _after_items(wire_form, end, 1) + 1, b"MESSAGE"
-    return (_after_items(wire_form, end, 1) if media.startswith(b'"TEXT" ') else end), b""
+    return (_after_items(wire_form, end, 1) if media.startswith(_TEXT[1:]) else end), b""
 
 
 def _body_end(wire_form: bytes, at: int) -> int:
