@@ -6,6 +6,7 @@ import mailbox
 import os
 from pathlib import Path
 
+import pytest
 from commanding import Commands
 
 CRLF = b"Subject: crlf\r\nFrom: a@example.org\r\n\r\nline\r\n"
@@ -114,6 +115,39 @@ def test_what_goes_out_as_mbox_comes_in_the_same(postane: Commands, ada: str, tm
     found = exported(postane, ada, tmp_path / "eml")
     for number in range(1, 5):
         assert found[f"Again/{number}.eml"] == found[f"INBOX/{number}.eml"]
+
+
+@pytest.mark.parametrize("kind", ["mbox", "eml", "maildir"])
+def test_an_export_comes_in_again_folder_by_folder(postane: Commands, ada: str, tmp_path: Path, kind: str) -> None:
+    for number in range(12):
+        (tmp_path / f"{number}.eml").write_bytes(b"Subject: %d\r\n\r\nx\r\n" % number)
+    messages = [str(tmp_path / f"{number}.eml") for number in range(12)]
+    postane("mailbox", "import", ada, *messages)
+    postane("mailbox", "import", ada, *messages[:2], "--mailbox", "Old/B\u00fccher.1998")
+    before = exported(postane, ada, tmp_path / "before")
+
+    postane("mailbox", "export", ada, str(tmp_path / "out"), "--format", kind)
+    said = postane("mailbox", "import", ada, str(tmp_path / "out"), "--mailbox", "Again", "--json").json
+
+    assert said["messages"] == 14
+    again = exported(postane, ada, tmp_path / "after", "--mailbox", "Again")
+    dotted = "B\u00fccher_1998" if kind == "maildir" else "B\u00fccher.1998"
+    expected = {name.replace("INBOX/", ""): data for name, data in before.items()}
+    assert {name.removeprefix("Again/").replace(dotted, "B\u00fccher.1998"): data for name, data in again.items()} == (
+        expected
+    )
+
+
+def test_a_folder_that_holds_no_mail_or_two_kinds_is_told(postane: Commands, ada: str, tmp_path: Path) -> None:
+    (tmp_path / "mail").mkdir()
+    (tmp_path / "mail" / "inbox").write_bytes(b"From a@example.org Sat Jan  3 01:05:34 1998\n\nx\n")
+    for arguments in ((), ("--format", "mbox"), ("--format", "eml"), ("--format", "maildir")):
+        said = postane("mailbox", "import", ada, str(tmp_path / "mail"), *arguments, status=1)
+        assert "--format" in said.err
+
+    (tmp_path / "mail" / "a.eml").write_bytes(CRLF)
+    (tmp_path / "mail" / "b.mbox").write_bytes(b"From a@example.org Sat Jan  3 01:05:34 1998\n\nx\n")
+    assert "both" in postane("mailbox", "import", ada, str(tmp_path / "mail"), status=1).err
 
 
 def test_mailbox_names_that_are_none_are_refused(postane: Commands, ada: str, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def list_(address: Address, data: Data = None, config: Config = None, as_json: J
 )
 def import_(
     address: Address,
-    paths: Annotated[list[Path], typer.Argument(help="mbox files, Maildir folders, .eml files or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Maildir folders, and mbox or .eml files or folders of them.")],
     mailbox: Annotated[str, typer.Option("--mailbox", help="Where it goes; folders go below it.")] = "INBOX",
     kind: Annotated[Format, typer.Option("--format", help="What it is; auto looks.")] = Format.AUTO,
     line_ends: Annotated[
@@ -167,28 +167,36 @@ def _chosen(mailboxes: tuple[Mailbox, ...], only: str | None) -> tuple[Mailbox, 
 def _reader(path: Path, kind: Format, quoting: Quoting) -> Reader:
     from postane.flow.exchange.eml import EmlFiles
     from postane.flow.exchange.maildir import MaildirFolder
-    from postane.flow.exchange.mbox import FromQuoting, MboxFile
+    from postane.flow.exchange.mbox import FromQuoting, MboxFiles
 
     if not path.exists():
         raise Problem(f"There is no file {path}.")
     match _look(path) if kind is Format.AUTO else kind:
         case Format.MAILDIR:
-            found = MaildirFolder(path)
-            if not found.mailboxes():
-                raise Problem(f"{path} is no Maildir: it has no folders cur and new.", "Say what it is with --format.")
-            return found
+            found: Reader = MaildirFolder(path)
+            lacking = "no Maildir: it has no folders cur and new"
         case Format.MBOX:
-            return MboxFile(path, FromQuoting(quoting.value))
+            found = MboxFiles(path, FromQuoting(quoting.value))
+            lacking = "a folder without any .mbox file"
         case _:
-            return EmlFiles(path)
+            found = EmlFiles(path)
+            lacking = "a folder without any .eml or .mbox file, and no Maildir"
+    if not found.mailboxes():
+        raise Problem(f"{path} is {lacking}.", "Say what it is with --format, or name the files.")
+    return found
 
 
 def _look(path: Path) -> Format:
-    """A folder is Maildir if any in it is; a file is mbox if it begins like one."""
+    """A folder is Maildir if any in it is, or holds .mbox or .eml files; a file is mbox if it begins like one."""
     from postane.flow.exchange.maildir import MaildirFolder
 
     if path.is_dir():
-        return Format.MAILDIR if MaildirFolder(path).mailboxes() else Format.EML
+        if MaildirFolder(path).mailboxes():
+            return Format.MAILDIR
+        has_mbox, has_eml = any(path.rglob("*.mbox")), any(path.rglob("*.eml"))
+        if has_mbox and has_eml:
+            raise Problem(f"{path} holds both .mbox and .eml files.", "Say which to take with --format.")
+        return Format.MBOX if has_mbox else Format.EML
     with path.open("rb") as file:
         return Format.MBOX if file.read(1024).lstrip(b"\r\n").startswith(b"From ") else Format.EML
 

@@ -20,7 +20,7 @@ from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
 from postane.core.flags import NO_FLAGS, Flag
-from postane.flow.exchange.parcel import CHUNK, Parcel
+from postane.flow.exchange.parcel import CHUNK, Parcel, mailbox_of
 
 SPOOL = 128 * 1024
 """A message up to this size waits in memory, a larger one in a temporary file."""
@@ -41,27 +41,35 @@ class FromQuoting(Enum):
     NONE = "none"
 
 
-class MboxFile:
-    """All messages of one file, for the mailbox that the import goes to."""
+class MboxFiles:
+    """All messages of one file, for the mailbox that the import goes to; or of all `*.mbox` below a folder.
+
+    There each file is a mailbox, named by its place: `Old/1998.mbox` is Old/1998.
+    """
 
     def __init__(self, path: Path, quoting: FromQuoting = FromQuoting.RD) -> None:
-        self._path = path
+        if path.is_dir():
+            files = ((file.relative_to(path).with_suffix(""), file) for file in path.rglob("*.mbox") if file.is_file())
+            self._files = tuple(sorted((mailbox_of(name.parts), file) for name, file in files))
+        else:
+            self._files = (("", path),)
         self._quoting = quoting
 
     @property
     def octets(self) -> int:
-        return self._path.stat().st_size
+        return sum(file.stat().st_size for _, file in self._files)
 
     def mailboxes(self) -> tuple[str, ...]:
-        return ("",)
+        return tuple(name for name, _ in self._files)
 
     def parcels(self) -> Iterator[Parcel]:
-        with self._path.open("rb", buffering=CHUNK * 4) as file:
-            splitter = _Splitter(file, self._quoting)
-            for number, (postmark, message) in enumerate(splitter.messages(), 1):
-                flags = _flags_of(message)
-                source = f"{self._path}, message {number}"
-                yield Parcel("", flags, (), _date_of(postmark), source, message)
+        for mailbox, path in self._files:
+            with path.open("rb", buffering=CHUNK * 4) as file:
+                splitter = _Splitter(file, self._quoting)
+                for number, (postmark, message) in enumerate(splitter.messages(), 1):
+                    flags = _flags_of(message)
+                    source = f"{path}, message {number}"
+                    yield Parcel(mailbox, flags, (), _date_of(postmark), source, message)
 
 
 class _Splitter:

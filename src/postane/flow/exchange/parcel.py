@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from postane.core.flags import Flag
+from postane.store.api import INBOX
 
 CHUNK = 64 * 1024
 
@@ -27,6 +28,11 @@ class Parcel:
     opened: AbstractContextManager[BinaryIO]
     is_verbatim: bool = False
     """Whether its line ends are to stay whatever they are."""
+
+
+def mailbox_of(folders: Sequence[str]) -> str:
+    """The mailbox that a place below the imported folder stands for; what an export calls INBOX is its top."""
+    return "" if tuple(folders) == (INBOX,) else "/".join(folders)
 
 
 class Reader(Protocol):

@@ -108,7 +108,7 @@ class MaildirWriter:
 
     @contextmanager
     def message(self, uid: int, flags: Flag, keywords: str, date: int) -> Iterator[Callable[[bytes], Any]]:
-        name = f"{date}.P{os.getpid()}Q{uid}.postane"
+        name = f"{date}.P{os.getpid()}Q{uid:010}.postane"  # readers sort by name what arrived in the same second
         draft = self._folder / "tmp" / name
         with draft.open("xb") as file:
             yield file.write
