@@ -28,6 +28,8 @@ from postane.core.address import BadAddress, parse_domain
 from postane.problem import Problem
 
 ENVIRONMENT = "POSTANE_"
+LARGEST_LIMIT = 2**53
+"""Whole up to here in every program that reads our JSON; infinity and NaN are no bounds."""
 Setting = tuple[str, ...]
 T = TypeVar("T")
 
