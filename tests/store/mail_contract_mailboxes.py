@@ -139,6 +139,15 @@ class MailboxContract(Contract):
 
             assert Role.TRASH is (await w.store.write(ACCOUNT, CreateMailbox("Bin", role=Role.TRASH))).role
 
+    async def test_a_name_of_the_start_made_again_has_its_role_where_nobody_took_it(self) -> None:
+        async with self.world() as w:
+            await w.store.write(ACCOUNT, DeleteMailbox("Sent"))
+            await w.store.write(ACCOUNT, DeleteMailbox("Junk"))
+            await w.store.write(ACCOUNT, CreateMailbox("Spam", role=Role.JUNK))
+            assert (await w.store.write(ACCOUNT, CreateMailbox("Sent"))).role is Role.SENT
+            assert (await w.store.write(ACCOUNT, CreateMailbox("Junk"))).role is Role.NONE
+            assert (await w.store.write(ACCOUNT, CreateMailbox("old/Sent"))).role is Role.NONE
+
     async def test_mailboxes_are_bounded(self) -> None:
         async with self.world() as w:
             for number in range(LIMITS.mailboxes - len(FOUNDED)):

@@ -6,17 +6,10 @@ from postane.core.ids import new_id
 from postane.store import sql
 from postane.store.api import INBOX, AccountRef, CreateMailbox, Role
 from postane.store.commands.account import Context
-from postane.store.commands.mailboxes import create
+from postane.store.commands.mailboxes import ROLE_BY_NAME, create
 from postane.store.script import Script
 
-_MAILBOXES = (
-    (INBOX, Role.INBOX),
-    ("Archive", Role.ARCHIVE),
-    ("Drafts", Role.DRAFTS),
-    ("Junk", Role.JUNK),
-    ("Sent", Role.SENT),
-    ("Trash", Role.TRASH),
-)
+_MAILBOXES = ((INBOX, Role.INBOX), *ROLE_BY_NAME.items())
 
 
 def found(account: AccountRef, context: Context) -> Script[None]:

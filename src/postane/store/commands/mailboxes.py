@@ -28,6 +28,15 @@ from postane.store.commands.copy import move_rows
 from postane.store.mailbox_name import Path
 from postane.store.script import Row, Script
 
+ROLE_BY_NAME = {
+    "Archive": Role.ARCHIVE,
+    "Drafts": Role.DRAFTS,
+    "Junk": Role.JUNK,
+    "Sent": Role.SENT,
+    "Trash": Role.TRASH,
+}
+"""What everyone has from the start, and what a name says of a mailbox made later."""
+
 
 def create(account: AccountRef, command: CreateMailbox, context: Context) -> Script[Done[Mailbox]]:
     path = mailbox_name.parse(command.name, context.limits)
@@ -36,12 +45,20 @@ def create(account: AccountRef, command: CreateMailbox, context: Context) -> Scr
         taken = yield sql.MAILBOX_BY_ROLE, (account.id, command.role.value)
         if taken:
             raise MailError(Condition.MAILBOX_EXISTS, f"another mailbox is already the one for {command.role.value}")
+    role = command.role if command.role is not Role.NONE else (yield from _free_role(account, path))
     parent = yield from _make_parents(account, path, context, begun.modseq)
-    id_ = yield from _make(account, parent, path[-1], command.role, context, begun.modseq)
+    id_ = yield from _make(account, parent, path[-1], role, context, begun.modseq)
     if command.subscribe:
         yield sql.SUBSCRIBE, (account.id, DELIMITER.join(path))
     made = yield from tree.by_id(account, id_)
     return Done(made, begun.modseq)
+
+
+def _free_role(account: AccountRef, path: Path) -> Script[Role]:
+    """Who deleted Sent and has it made again, by hand or by a client, has it with its role again."""
+    role = ROLE_BY_NAME.get(path[0], Role.NONE) if len(path) == 1 else Role.NONE
+    taken = yield sql.MAILBOX_BY_ROLE, (account.id, role.value)
+    return Role.NONE if taken else role
 
 
 def _make_parents(account: AccountRef, path: Path, context: Context, modseq: int) -> Script[int]:
