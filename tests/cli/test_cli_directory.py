@@ -161,3 +161,19 @@ def test_check_of_a_sound_folder_finds_nothing(postane: Commands, ada: str) -> N
     assert postane("check", "--json").json == {"accounts": 1, "findings": []}
     assert postane("queue", "list", "--json").json == []
     assert "The queue is empty" in postane("queue", "list").out
+
+
+def test_check_goes_on_past_an_account_that_cannot_be_read(postane: Commands, ada: str) -> None:
+    postane("account", "add", "bob@example.org")
+    files = sorted(postane.data.glob("accounts/*/*/mail.sqlite"))
+    files[0].write_bytes(bytes(range(256)) * 64)
+    for beside in files[0].parent.glob("mail.sqlite-*"):
+        beside.unlink()
+
+    said = postane("check", "--json", status=1).json
+
+    assert said["accounts"] == 2
+    (finding,) = said["findings"]
+    assert finding["where"] == "the database file"
+    assert str(files[0]) in finding["problem"]
+    assert "backup" in finding["problem"]

@@ -44,6 +44,21 @@ async def check(
     *,
     repair: bool,
 ) -> AsyncIterator[Finding]:
+    """A database that cannot be read is a finding too: whoever looks at many accounts goes on to the next."""
+    try:
+        async for finding in _findings(account, open_, blobs, pool, repair):
+            yield finding
+    except MailError as error:
+        yield Finding("the database file", f"not all of it can be read: {error.detail or error.text}")
+
+
+async def _findings(
+    account: AccountRef,
+    open_: Callable[[AccountRef], Database],
+    blobs: FileBlobs,
+    pool: Executor,
+    repair: bool,
+) -> AsyncIterator[Finding]:
     for problem in await open_(account).integrity():
         yield Finding("the database file", problem)
     # Mailboxes before the account, whose counters are summed from theirs.

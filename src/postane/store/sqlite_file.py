@@ -58,7 +58,8 @@ def failure(error: apsw.Error, path: Path, errno: int = 0) -> Exception:
     if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and errno in (ENOSPC, EDQUOT)):
         return MailError(Condition.DISK_FULL, "there is no space left on the server's disk", detail)
     if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
-        return MailError(Condition.TEMPORARY, "the data on this server is damaged", f"{detail}; run `postane check`")
+        mend = "if `postane check` says the same, restore its folder from a backup"
+        return MailError(Condition.TEMPORARY, "the data on this server is damaged", f"{detail}; {mend}")
     if isinstance(error, (apsw.BusyError, apsw.LockedError, apsw.IOError, apsw.CantOpenError, apsw.NoMemError)):
         return MailError(Condition.TEMPORARY, "the data on this server cannot be reached now", detail)
     return error
