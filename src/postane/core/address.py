@@ -61,6 +61,8 @@ class Address:
 
 
 def fold_local(local: str) -> str:
+    if local.isascii():
+        return local.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", local).casefold())
 
 
