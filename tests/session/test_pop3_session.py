@@ -216,8 +216,11 @@ async def test_login_before_tls_is_refused_in_words():
     assert b"STLS" in capabilities
     assert b"USER" not in capabilities
     assert b"SASL" not in capabilities
-    said = await client.say(f"USER {USER}\r\nPASS {PASSWORD}\r\n".encode())
-    assert b"-ERR [AUTH] choose SSL/TLS on port 995, or STARTTLS on this port\r\n" in said
+    refusal = b"-ERR [AUTH] choose SSL/TLS on port 995, or STARTTLS on this port\r\n"
+    for asking in (f"USER {USER}", "AUTH PLAIN", "AUTH LOGIN", "AUTH PLAIN AHUAcA=="):
+        assert await client.say(f"{asking}\r\n".encode()) == refusal  # never "+", which would have the password sent
+    assert b"USER comes before PASS" in await client.say(f"PASS {PASSWORD}\r\n".encode())
+    assert b"AUTH knows PLAIN LOGIN" in await client.say(b"AUTH CRAM-MD5\r\n")
 
 
 async def test_implicit_tls_offers_no_stls():

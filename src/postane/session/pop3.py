@@ -209,6 +209,8 @@ class Pop3Session:
 
     async def _authorize(self, event: object) -> Answer:
         match event:
+            case User(name) if not self._may_log_in():
+                return await self._refuse_plaintext(name)
             case User(name):
                 self._user = name
                 return Ok("now PASS")
@@ -219,12 +221,19 @@ class Pop3Session:
                 return await self._log_in(sasl.Credentials("", user, password))
             case Auth(mechanism, initial):
                 self._exchange = sasl.mechanism(mechanism)
+                if self._exchange is not None and initial is None and not self._may_log_in():
+                    return await self._refuse_plaintext("")
                 return await self._step(initial)
             case AuthResponse(data):
                 return await self._step(data)
             case _:
                 self._exchange = None
                 raise MailError(Condition.AUTH_FAILED, "the login was cancelled")
+
+    async def _refuse_plaintext(self, user: str) -> LoggedIn:
+        """Before it is sent: `login` refuses before it looks at any password, and says what to choose."""
+        self._exchange = None
+        return await self._log_in(sasl.Credentials("", user, ""))
 
     async def _step(self, data: bytes | None) -> Answer:
         exchange, self._exchange = self._exchange, None

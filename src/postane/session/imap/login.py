@@ -35,9 +35,13 @@ PRODUCT = b"Postane"
 
 def offered(connection: Connection) -> tuple[bytes, ...]:
     """What CAPABILITY says at this moment."""
+    can_start_tls = connection.secured is None
+    return capabilities(connection.state, can_start_tls=can_start_tls, may_login=_may_login(connection))
+
+
+def _may_login(connection: Connection) -> bool:
     is_secured = connection.secured is not None
-    may_login = connection.services.accounts.may_offer_login(connection.listener, connection.peer, is_secured)
-    return capabilities(connection.state, can_start_tls=not is_secured, may_login=may_login)
+    return connection.services.accounts.may_offer_login(connection.listener, connection.peer, is_secured)
 
 
 async def capability(connection: Connection, command: Capability) -> Answers:
@@ -83,6 +87,9 @@ async def authenticate(connection: Connection, command: Authenticate) -> Answers
     if mechanism is None:
         names = ", ".join(sasl.NAMES)
         raise MailError(Condition.PARAMETER_NOT_IMPLEMENTED, f"There is no such mechanism here; there are {names}")
+    if command.initial is None and not _may_login(connection):
+        # No challenge, so no password is sent; `login` refuses before it looks, and says what to choose.
+        return (await _admit(connection, command.tag, sasl.Credentials("", "", "")),)
     connection.exchange = Exchange(command.tag, mechanism)
     return (await _step(connection, connection.exchange, command.initial),)
 
