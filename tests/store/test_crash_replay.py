@@ -86,7 +86,8 @@ async def verify(root: Path, said: Iterable[str]) -> None:
 
 
 async def _look(w: World) -> set[str]:
-    """Which of the messages and flags are there."""
+    """Which of the messages and flags are there.  MailError where there is no account yet."""
+    await w.store.usage(ACCOUNT)
     findings = await w.findings()
     if findings:
         raise Lost("; ".join(findings))
