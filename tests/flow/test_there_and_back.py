@@ -113,7 +113,7 @@ async def test_who_is_refused_over_there_is_told_of_here(tmp_path: Path) -> None
 
         assert far.delivered == ["eve@far.example"]
         (told,) = here.mailroom.inbox
-        assert told.startswith("Delivered-To: ann@home.example\r\nReturn-Path: <>\r\n")
+        assert told.startswith("Return-Path: <>\r\nDelivered-To: ann@home.example\r\n")
         assert "Diagnostic-Code: smtp; 550 5.1.1 nobody of that name\r\n" in told
         assert "Final-Recipient: rfc822; bob@far.example\r\n" in told
         assert "eve@" not in told.partition("Content-Type: message/rfc822")[0]

@@ -11,6 +11,7 @@ becomes of it.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 
 from postane.core.address import BadAddress, parse
@@ -37,6 +38,7 @@ from postane.store.api import (
     TraceEvent,
 )
 
+_RETURN_PATH = re.compile(rb"Return-Path:[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*")
 LEASE_SECONDS = 300
 AT_ONCE = 16
 """Recipients of one message that are filed side by side, so that their commits share the wait for the disk."""
@@ -154,7 +156,7 @@ class HandOver:
             Role.INBOX,
             staged,
             internal_date=message.arrived_at,
-            prefix=field("Delivered-To", recipient.address) + message.prefix,
+            prefix=_delivered_to(recipient.address, message.prefix),
             delivery_id=recipient.delivery_id,
             facts=facts,
         )
@@ -170,3 +172,10 @@ class HandOver:
 
     def _note(self, message: QueuedMessage, what: str, account: int, **facts: str) -> None:
         self._trace.note(TraceEvent(self._clock.now(), message.trace_id, what, account, facts))
+
+
+def _delivered_to(address: str, prefix: bytes) -> bytes:
+    """Behind Return-Path, which stands at the message's very beginning (RFC 5321 4.4), and before Received."""
+    first = _RETURN_PATH.match(prefix)
+    at = first.end() if first else 0
+    return prefix[:at] + field("Delivered-To", address) + prefix[at:]
