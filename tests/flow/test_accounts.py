@@ -265,7 +265,7 @@ async def test_only_the_right_password_learns_that_an_account_is_disabled(house:
     with pytest.raises(MailError) as right:
         await house.log_in("bob@example.com", "hunter2")
     assert wrong.value.condition is Condition.AUTH_FAILED
-    assert right.value.condition is Condition.MAILBOX_DISABLED
+    assert right.value.condition is Condition.ACCOUNT_DISABLED
     assert right.value.text == "the account bob@example.com is disabled; ask the administrator of this server"
 
 

@@ -128,7 +128,7 @@ class Accounts:
         return is_secured or may_be_plain or _is_loopback(peer)
 
     async def login(self, attempt: Attempt) -> Identity:
-        """TLS_REQUIRED (saying which port and security to choose), AUTH_FAILED, AUTH_TEMPORARY, MAILBOX_DISABLED.
+        """TLS_REQUIRED (saying which port and security to choose), AUTH_FAILED, AUTH_TEMPORARY, ACCOUNT_DISABLED.
 
         Who is disabled learns it after the right password only.
         """
@@ -143,7 +143,7 @@ class Accounts:
             raise MailError(
                 Condition.AUTH_FAILED, "the user name or the password is wrong; the user name is the full address"
             )
-        _refuse_unless_active(account, f"the account {account.address}")
+        _refuse_unless_active(account, f"the account {account.address}", Condition.ACCOUNT_DISABLED)
         # The account may have changed while the password waited for its turn.
         identity = Identity(account, account.version)
         if not await self.still_valid(identity):
@@ -264,12 +264,12 @@ def _known(account: Account | None, asked: Address) -> Account:
     return account
 
 
-def _refuse_unless_active(account: Account, name: str) -> None:
+def _refuse_unless_active(account: Account, name: str, disabled: Condition = Condition.MAILBOX_DISABLED) -> None:
     match account.state:
         case AccountState.ACTIVE:
             return
         case AccountState.DISABLED:
-            raise MailError(Condition.MAILBOX_DISABLED, f"{name} is disabled; ask the administrator of this server")
+            raise MailError(disabled, f"{name} is disabled; ask the administrator of this server")
         case AccountState.MOVING | AccountState.FROZEN:
             raise MailError(Condition.ACCOUNT_BUSY, f"{name} is being moved; try again in a moment")
 

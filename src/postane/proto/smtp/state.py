@@ -47,7 +47,7 @@ NEXT: dict[tuple[State, Verb], State] = {
 EXPECTED = {
     State.START: "say hello first",
     State.READY: "say MAIL first",
-    State.MAIL: "no recipient is accepted yet: say RCPT, or RSET",
+    State.MAIL: "a message is under way without a recipient: say RCPT or RSET",
     State.RCPT: "a message is under way: say RCPT, DATA, BDAT or RSET",
     State.CHUNKS: "the message comes in chunks: say BDAT or RSET",
     State.FAILED: "a chunk was refused: say RSET",
