@@ -75,12 +75,23 @@ class DataFolder:
             os.setuid(self.uid)
 
 
+_READ_LATE = (
+    "cryptography.hazmat.backends.openssl.backend",
+    "dns._asyncio_backend",
+    *(f"dns.rdtypes.ANY.{kind}" for kind in ("CNAME", "MX", "NS", "OPT", "PTR", "SOA", "TLSA", "TXT")),
+    *(f"dns.rdtypes.IN.{kind}" for kind in ("A", "AAAA")),
+    "uvloop",
+)
+"""What libraries import by themselves when they first need it."""
+
+
 @cache
 def _read_ahead() -> None:
-    """Python reads codecs when they are first wanted; the owner may not be allowed to enter where Python lies."""
-    for module in pkgutil.iter_modules(encodings.__path__, "encodings."):
+    """Codecs and such are read when they are first wanted; the owner may not be allowed to enter where they lie."""
+    codecs = [module.name for module in pkgutil.iter_modules(encodings.__path__, "encodings.")]
+    for name in (*codecs, *_READ_LATE):
         with suppress(ImportError):
-            importlib.import_module(module.name)
+            importlib.import_module(name)
 
 
 def open_folder(path: Path, *, create: bool) -> DataFolder:
