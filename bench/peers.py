@@ -122,13 +122,8 @@ def start_postane(folder: Path, accounts: int, workers: int | None = None) -> Pe
     command = [program, "serve", "--data", str(data), "--ports", "random", "--ready-file", str(ready)]
     if workers is not None:
         command += ["--workers", str(workers)]
-    environment = {
-        **os.environ,
-        "POSTANE_LIMITS__CONNECTIONS__PER_ADDRESS": "20000",
-        "POSTANE_LIMITS__CONNECTIONS__PER_ACCOUNT": "20000",
-    }
     with (folder / "postane.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     end = time.monotonic() + 60
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > end:

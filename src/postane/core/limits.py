@@ -118,8 +118,8 @@ class Pop3Limits:
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     total: int = 20_000
-    per_address: int = 200
-    per_account: int = 200
+    per_address: int = 2000
+    per_account: int = 2000
     output_buffer: int = 256 * KIB
     input_buffer: int = 128 * KIB
     handshake: float = 30.0
