@@ -5,7 +5,7 @@
 Writes: what waits is committed together, each script under its own savepoint;
 the answer comes after the commit is on disk (WAL, `synchronous=FULL`).  If the
 commit fails, all fail.  Statements of short scripts run on the loop where the
-writer is open and warm and nobody else holds the file, for threads that run
+writer is open and warm, for threads that run
 Python would but fight for the interpreter; the commit, which waits for the
 disk, is always a thread's, and so is everything else.  A lock file is held
 around the transaction, because between processes SQLite's own waiting sleeps.
@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import random
 import time
 from collections import deque
 from collections.abc import Callable
@@ -51,6 +52,8 @@ BATCH_HERE = 32
 """The most whose statements run on the loop in one go."""
 SHRUNK_PAGES = 2048
 """The most pages (8 MiB) that one call gives back."""
+RETRY = 0.001
+"""Seconds, about, before a file that another process is writing is tried again."""
 SLOW = 0.002
 """Seconds after which the next read goes to the pool (STORE.md rule 6)."""
 
@@ -182,26 +185,46 @@ class Database:
         return await future
 
     def _begin_batch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """On the loop: what waits now is the next transaction."""
+        """On the loop: what waits now is the next transaction.
+
+        The lock is taken here and never waited for in a thread: whoever holds one file while its commit waits for a
+        thread, and has its threads wait for other files, may wait in a ring with another process that does the same.
+        """
         waiting = self._waiting
+        try:
+            is_locked = self._lock()
+        except OSError as error:
+            batch = list(waiting)
+            waiting.clear()
+            self._fail(batch, error)
+            loop.call_soon(self._settle_and_go_on, loop, batch)
+            return
+        if not is_locked:
+            loop.call_later(RETRY * (0.5 + random.random()), self._begin_batch, loop)  # noqa: S311 - spreads load
+            return
         most = BATCH_HERE if self._is_writer_warm and waiting[0].is_short else BATCH
         batch = [waiting.popleft() for _ in range(min(most, len(waiting)))]
         is_filled = self._is_writer_warm and all(one.is_short for one in batch) and self._fill_here(batch)
         self._writers.call(partial(self._commit, loop, batch, is_filled))
 
-    def _fill_here(self, batch: list[_Waiting]) -> bool:
-        """Runs the statements on the loop; False where another process has the file, and nothing was done."""
-        assert self._writer is not None
+    def _lock(self) -> bool:
+        """Whether this process has the file now; False where another has it."""
+        if self._lock_file < 0:
+            self._lock_file = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        return True
+
+    def _fill_here(self, batch: list[_Waiting]) -> bool:
+        """Runs the statements on the loop; False where SQLite would not begin, and nothing was done."""
+        assert self._writer is not None
         self._writer.set_busy_timeout(0)
         started = time.perf_counter()
         try:
             self._writer.execute("BEGIN IMMEDIATE")
         except apsw.Error:  # busy, or what the thread will be told too
-            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
             return False
         finally:
             self._writer.set_busy_timeout(BUSY_MS)
@@ -238,9 +261,6 @@ class Database:
             self._drained.set()
 
     def _begin_in_thread(self, batch: list[_Waiting]) -> None:
-        if self._lock_file < 0:
-            self._lock_file = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
         with self._writers.turn():
             if self._writer is None:
                 self._writer = connect(self._path, self._schema, create=self._create, vfs=self._vfs)
