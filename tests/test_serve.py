@@ -429,3 +429,17 @@ def test_the_password_is_in_no_file_and_no_log(server: Server) -> None:
         if file.is_file():
             assert server.password.encode() not in file.read_bytes(), file
     assert shlex.quote(server.password) == server.password
+
+
+def test_a_smarthost_without_its_password_file_is_said_at_the_start(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    (data / "postane.toml").write_text(
+        '[relay.smarthost]\nhost = "relay.example.org"\nuser = "u"\npassword_file = "/nowhere/password"\n'
+    )
+    server = Server(data, tmp_path / "server.log")
+    server.launch()
+
+    assert server.wait() != 0
+    assert "relay.smarthost.password_file = '/nowhere/password' cannot be read" in server.log()
+    assert "Traceback" not in server.log()

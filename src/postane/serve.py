@@ -42,7 +42,23 @@ def serve(place: Place, ready_file: Path | None, say: Callable[[str], None]) -> 
         binding = bind(settings)
         prepared = prepare_as_owner(folder, settings)
         material = read_material(folder, settings)
+        _check_smarthost(folder, settings)
         _run(place, folder, settings, binding, material, partial(_announce, prepared, ready_file, say))
+
+
+def _check_smarthost(folder: DataFolder, settings: Settings) -> None:
+    """The workers read its password as the folder's owner: what would stop them is said here."""
+    smarthost = settings.relay.smarthost
+    if not smarthost.host or not smarthost.user:
+        return
+    try:
+        with folder.as_owner():
+            Path(smarthost.password_file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem(
+            f"relay.smarthost.password_file = {smarthost.password_file!r} cannot be read: {error}.",
+            "Name a file that the owner of the data folder may read; its first line is the password.",
+        ) from error
 
 
 def _run(
